@@ -1,0 +1,3 @@
+module github.com/towpath/towpath
+
+go 1.26
