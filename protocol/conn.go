@@ -303,6 +303,13 @@ func (c *Conn) write(answers uint64, head, value []byte) error {
 // if ctx had not ended. To stop waiting for a peer that does not answer, end the
 // connection.
 func (c *Conn) Call(ctx context.Context, method string, params, result any) error {
+	return c.CallWithID(ctx, method, params, result, nil)
+}
+
+// CallWithID is Call for a caller that has to know the id of its request, as the
+// engine does of a stage.call: opened is called with it before the request is
+// written. It may be nil.
+func (c *Conn) CallWithID(ctx context.Context, method string, params, result any, opened func(id uint64)) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -313,6 +320,9 @@ func (c *Conn) Call(ctx context.Context, method string, params, result any) erro
 	id, answered, err := c.openCall()
 	if err != nil {
 		return err
+	}
+	if opened != nil {
+		opened(id)
 	}
 	if err := c.write(0, appendMethod(append(appendID(nil, id), ','), method), text); err != nil {
 		return c.failed(err)
