@@ -81,11 +81,12 @@ type Input struct {
 	From From   `json:"from"`
 }
 
-// Policy says how a stage is run. What is zero was not declared.
+// Policy says how a stage is run. What is nil was not declared, which a plan
+// tells apart from a declared zero.
 type Policy struct {
-	Idempotent bool  `json:"idempotent,omitempty"` // an effect that may run twice
-	Retry      int   `json:"retry,omitempty"`      // how often a failed stage is tried again
-	TimeoutMS  int64 `json:"timeout_ms,omitempty"` // in milliseconds, for one try
+	Idempotent *bool  `json:"idempotent,omitempty"` // an effect that may run twice
+	Retry      *int   `json:"retry,omitempty"`      // how often a failed stage is tried again
+	TimeoutMS  *int64 `json:"timeout_ms,omitempty"` // in milliseconds, for one try
 }
 
 // From says where an input comes from. Exactly one member is set.
@@ -244,7 +245,7 @@ func (r *Record) field(name string) (Field, bool) {
 
 // Fits reports whether an output of type out can be an input of type in.
 func Fits(out, in Type) bool {
-	return out.Equal(in) || in.Kind == TypeOptional && out.Equal(*in.Elem)
+	return out.Equal(in) || in.Kind == TypeOptional && Fits(out, *in.Elem)
 }
 
 // String returns the type as a person writes it: "list[string]", "Wheel".
