@@ -1,0 +1,123 @@
+"""What a stage asks the engine to do, besides reading and making values."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal
+
+from towpath._errors import OperationError
+from towpath._pending import Ask, Pending, current_call
+from towpath._values import Directory, File, StepResult, mounts, step_result
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from towpath._pending import Steps
+
+Level = Literal["debug", "info", "warning", "error"]
+
+MAX_STEP_BYTES = 1 << 20
+MAX_TEXT_BYTES = 64 << 10
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def run(
+    *args: str,
+    tree: Directory | Mapping[str, Directory | File] | None = None,
+    cwd: str = "",
+    env: Mapping[str, str] | None = None,
+    outputs: Sequence[str] = (),
+    ok: Collection[int] | Literal["any"] = (0,),
+) -> Pending[StepResult]:
+    """Run a command in a fresh workspace that holds `tree` and nothing else.
+
+    Args:
+        args: The command and its arguments. Without a slash the command is looked up in the step's `PATH`.
+        tree: The content of the workspace: a directory, or files and directories by path.
+        cwd: The folder of the workspace to run in; made where it is missing.
+        env: Variables besides the step's minimal environment.
+        outputs: Paths or globs, relative to the workspace, of what the step makes. Every one has to exist afterwards.
+        ok: The exit codes that are accepted, or `"any"`.
+
+    Raises:
+        StepError: The exit code is not in `ok`, or a declared output is missing.
+        OperationError: The step could not be started; code `too_large` where `args` and `env` exceed 1 MiB.
+        TypeError, ValueError: An argument is of the wrong type, or there is no command.
+    """
+    if not args:
+        message = "run() needs a command"
+        raise ValueError(message)
+    variables = dict(env or {})
+    for text in (*args, *variables, *variables.values(), cwd):
+        if not isinstance(text, str):
+            message = f"run() takes strings, not {text!r} of type {type(text).__name__}"
+            raise TypeError(message)
+    if isinstance(outputs, str):
+        message = f"outputs is a list of paths: write outputs=[{outputs!r}]"
+        raise TypeError(message)
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in (*args, *variables, *variables.values()))
+    if size > MAX_STEP_BYTES:
+        message = f"args and env of a step take {size} bytes together, more than {MAX_STEP_BYTES}"
+        raise OperationError(message, code="too_large", hint="pass the data in a file of `tree`")
+    params = {
+        "args": list(args),
+        "tree": mounts({"": tree} if isinstance(tree, Directory) else tree or {}),
+        "cwd": cwd,
+        "env": variables,
+        "outputs": list(outputs),
+        "ok": ok if isinstance(ok, str) else sorted(ok),
+    }
+
+    def steps() -> Steps[StepResult]:
+        return step_result((yield Ask("step.run", params)))
+
+    return Pending(_described(args), steps())
+
+
+def tool(name: str) -> Pending[str]:
+    """Find a program in the engine's `PATH` and return its absolute path.
+
+    The program becomes an input of the stage: a cached result is not served once it has changed.
+
+    Raises:
+        OperationError: There is no such program.
+    """
+
+    def steps() -> Steps[str]:
+        path: str = (yield Ask("tool.find", {"name": name}))["path"]
+        return path
+
+    return Pending(f"tool({name!r})", steps())
+
+
+def log(message: str, level: Level = "info", **fields: Any) -> None:
+    """Write a line to the log of the stage; outside of a stage, to standard error.
+
+    Args:
+        message: The text; what is beyond 64 KiB is cut.
+        level: `debug`, `info`, `warning` or `error`.
+        fields: Further values, each representable in JSON.
+
+    Raises:
+        ValueError: An unknown level.
+    """
+    if level not in LEVELS:
+        text = f"unknown log level {level!r}: use one of {', '.join(LEVELS)}"
+        raise ValueError(text)
+    call = current_call.get()
+    if call is None:
+        extra = "".join(f" {name}={value!r}" for name, value in fields.items())
+        print(f"{level}: {message}{extra}", file=sys.stderr)
+    else:
+        call.notify(Ask("log", {"level": level, "message": cut(str(message)), "fields": fields}))
+
+
+def cut(text: str, limit: int = MAX_TEXT_BYTES) -> str:
+    """Cut `text` to `limit` bytes of UTF-8, and replace what UTF-8 cannot represent."""
+    data = text.encode("utf-8", "replace")
+    return data[:limit].decode("utf-8", "ignore")
+
+
+def _described(args: Sequence[str]) -> str:
+    text = ", ".join(map(repr, args))
+    return f"run({text if len(text) <= 80 else text[:77] + '...'})"  # noqa: PLR2004 - fits a terminal line

@@ -1,0 +1,106 @@
+"""Loading a pipeline program."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from typing import Any, NoReturn
+
+from towpath import _plan, _record
+from towpath._errors import PipelineError
+from towpath._failure import deepest_site, traced
+from towpath._site import relative
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from towpath._declare import Declaration
+
+MODULE = "pipeline"
+
+
+class LoadError(PipelineError):
+    """The program raised an exception while it was loaded.
+
+    Attributes:
+        trace: The stack trace, without frames of this SDK.
+    """
+
+    trace: str
+
+    def __init__(self, message: str, *, trace: str, file: str | None, line: int | None) -> None:
+        super().__init__(message, file=file, line=line)
+        self.trace = trace
+
+
+class Program:
+    """A program that has been loaded."""
+
+    def __init__(self, path: str, root: str, recorder: _record.Recorder | None = None) -> None:
+        """Load the program at `path`, a file or a package folder; sites are relative to `root`.
+
+        Raises:
+            PipelineError: It cannot be loaded, or two stages have the same name.
+        """
+        self.path = path
+        self.root = root
+        loader = None
+        if recorder is not None:
+            loader = _record.loader_for(recorder)
+            _record.install(root, loader)
+            recorder.start()
+        self._execute(loader)
+        self.declarations = _plan.discover(vars(module) for module in self._modules())
+        self.functions: dict[str, Declaration] = _plan.by_name(self.declarations, root)
+
+    def describe(self) -> dict[str, Any]:
+        """Return `plan` and `sites` of the protocol's `describe`."""
+        plan, sites = _plan.build(self.declarations, self.root)
+        return {
+            "plan": plan,
+            "sites": {
+                name: {"file": relative(site.file, self.root), "line": site.line} for name, site in sites.items()
+            },
+        }
+
+    def _execute(self, loader: type[_record.SourceLoader] | None) -> None:
+        is_package = os.path.isdir(self.path)
+        file = os.path.join(self.path, "__init__.py") if is_package else self.path
+        if not os.path.isfile(file):
+            message = f"there is no pipeline program at {file}"
+            raise PipelineError(message, file=relative(file, self.root), line=1)
+        sys.path.insert(0, os.path.dirname(self.path))
+        spec = spec_from_file_location(
+            MODULE,
+            file,
+            loader=loader(MODULE, file) if loader else None,
+            submodule_search_locations=[self.path] if is_package else None,
+        )
+        if spec is None or spec.loader is None:
+            message = f"{os.path.basename(file)} is not a Python file"
+            raise PipelineError(message, file=relative(file, self.root), line=1, hint="its name has to end in .py")
+        module = module_from_spec(spec)
+        sys.modules[MODULE] = module
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the user's code that raised
+            del sys.modules[MODULE]
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> NoReturn:
+        if isinstance(error, PipelineError):
+            file = error.file and relative(error.file, self.root)
+            at = f"{file}:{error.line}: " if file else ""
+            raise PipelineError(at + error.message, file=file, line=error.line, hint=error.hint) from error
+        site = deepest_site(error, self.root)
+        if isinstance(error, SyntaxError) and error.filename and error.lineno:
+            site = relative(os.path.abspath(error.filename), self.root), error.lineno
+        file, line = site or (None, None)
+        at = f"{file}:{line}: " if file else ""
+        message = f"{at}the program cannot be loaded: {type(error).__name__}: {error}"
+        raise LoadError(message, trace=traced(error), file=file, line=line) from None
+
+    def _modules(self) -> list[Any]:
+        """Return the module of the program; of a package, also those of its submodules that are loaded."""
+        names = [name for name in sys.modules if name == MODULE or name.startswith(MODULE + ".")]
+        return [sys.modules[name] for name in names]

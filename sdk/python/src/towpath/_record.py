@@ -1,0 +1,211 @@
+"""What a program is made of: the files that it reads and the folders that it lists, seen by an audit hook.
+
+The hook only notes names, and what `stat` says at that moment. Digests are taken when they are asked for; a file that has changed in
+between is reported without one, as if it were missing, so that no cached answer can rest on it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+)
+from typing import Any, NamedTuple
+
+from towpath._site import SDK_FOLDER
+
+try:  # OpenSSL, which hashlib loads, takes longer to load than a program takes to be hashed
+    from _sha2 import sha256
+except ImportError:
+    try:
+        from _sha256 import sha256  # Python 3.11
+    except ImportError:
+        from hashlib import sha256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+IMPORT_SYSTEM = "<frozen importlib._bootstrap_external>"
+IMPORT_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
+BLOCK = 1 << 20
+
+
+class Seen(NamedTuple):
+    """What a file was when it was read."""
+
+    stamp: tuple[int, ...] | None
+    digest: str | None = None
+
+
+class Recorder:
+    """Records what the program reads, from `start` on."""
+
+    def __init__(self, root: str) -> None:
+        self._active = False
+        self._skipped = _skipped_folders(root)
+        self._files: dict[str, Seen | None] = {}
+        self._folders: dict[str, bool] = {}
+        self._digests: dict[tuple[str, tuple[int, ...]], str] = {}
+
+    def start(self) -> None:
+        """Begin to record; this cannot be undone for the process."""
+        self._active = True
+        sys.addaudithook(self._audit)
+
+    def loaded(self, path: str, data: bytes) -> None:
+        """Note the exact bytes of a module that was loaded."""
+        self._files[path] = Seen(_stamp(path), f"{sha256(data).hexdigest()}/{len(data)}")
+
+    def files(self) -> list[dict[str, Any]]:
+        """Return the protocol's form of the files that were read, sorted by path."""
+        result = []
+        for path, seen in sorted(self._files.copy().items()):
+            if seen is not None and seen.digest is not None:
+                digest: str | None = seen.digest
+            else:
+                now = _stamp(path)
+                if now is not None and not stat.S_ISREG(now[0]):
+                    continue
+                digest = self._digest(path, now) if now is not None and seen is not None and seen.stamp == now else None
+            entry = {"path": _text(path)}
+            result.append(entry if digest is None else {**entry, "digest": digest})
+        return result
+
+    def folders(self) -> list[dict[str, Any]]:
+        """Return the protocol's form of the folders that were listed, sorted by path."""
+        result = []
+        for path, only_imports in sorted(self._folders.copy().items()):
+            try:
+                with os.scandir(path) as entries:
+                    names = [entry.name for entry in entries if not only_imports or _is_importable(entry)]
+            except OSError:
+                names = []
+            names.sort(key=os.fsencode)
+            folder_filter = "imports" if only_imports else ""
+            result.append({"path": _text(path), "names": [_text(name) for name in names], "filter": folder_filter})
+        return result
+
+    def forget(self) -> None:
+        """Start anew: what was read so far has been reported."""
+        self._files = {}
+        self._folders = {}
+
+    def _digest(self, path: str, stamp: tuple[int, ...]) -> str | None:
+        known = self._digests.get((path, stamp))
+        if known is not None:
+            return known
+        total = sha256()
+        self._active = False
+        try:
+            with open(path, "rb", buffering=0) as file:
+                while block := file.read(BLOCK):
+                    total.update(block)
+        except OSError:
+            return None
+        finally:
+            self._active = True
+        if _stamp(path) != stamp:
+            return None
+        return self._digests.setdefault((path, stamp), f"{total.hexdigest()}/{stamp[1]}")
+
+    def _audit(self, event: str, args: tuple[Any, ...]) -> None:
+        if event not in ("open", "os.listdir", "os.scandir") or not self._active:
+            return
+        try:
+            if event == "open":
+                self._opened(args[0], args[2])
+            else:
+                # Frame 1 is this method, and 2 is whoever listed.
+                importing = sys._getframe(1).f_code.co_filename == IMPORT_SYSTEM  # noqa: SLF001
+                self._listed(args[0], importing=importing)
+        except Exception:  # noqa: BLE001, S110 - what goes wrong here is none of the user's concern
+            pass
+
+    def _opened(self, name: Any, flags: int) -> None:
+        if isinstance(name, int) or flags & os.O_ACCMODE == os.O_WRONLY:
+            return
+        path = os.path.abspath(os.fsdecode(name))
+        if not path.startswith(self._skipped) and self._files.get(path) is None:
+            self._files[path] = Seen(_stamp(path))
+
+    def _listed(self, name: Any, *, importing: bool) -> None:
+        if isinstance(name, int):
+            name = os.readlink(f"/proc/self/fd/{name}")
+        path = os.path.abspath(os.fsdecode(name or "."))
+        if not (path + os.sep).startswith(self._skipped) and path + os.sep != _SDK_PARENT:
+            self._folders[path] = importing and self._folders.get(path, True)
+
+
+_SDK_PARENT = os.path.dirname(SDK_FOLDER.rstrip(os.sep)).rstrip(os.sep) + os.sep
+
+
+def _skipped_folders(root: str) -> tuple[str, ...]:
+    standard = os.path.dirname(os.__file__)
+    folders = {"/proc", "/dev", "/sys", SDK_FOLDER, standard}
+    for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix):
+        # A program may live below the prefix, as everything below /usr does.
+        if not _is_below(root, prefix):
+            folders.add(prefix)
+    return tuple(folder.rstrip(os.sep) + os.sep for folder in folders if folder.strip(os.sep))
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return (path + os.sep).startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _stamp(path: str) -> tuple[int, ...] | None:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def _is_importable(entry: os.DirEntry[str]) -> bool:
+    return entry.name.endswith(IMPORT_SUFFIXES) or entry.is_dir()
+
+
+def _text(name: str) -> str:
+    """Return a file name as JSON can hold it."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+class SourceLoader(SourceFileLoader):
+    """Loads modules from their source alone: bytecode may be stale, and nothing is written into the user's tree."""
+
+    recorder: Recorder
+
+    def path_stats(self, path: str) -> Any:
+        """Have no stats, without which the import system neither reads nor writes bytecode."""
+        raise OSError(path)
+
+    def get_data(self, path: str) -> bytes:
+        """Read a file, and note its digest."""
+        data = super().get_data(path)
+        self.recorder.loaded(os.path.abspath(path), data)
+        return data
+
+
+def loader_for(recorder: Recorder) -> type[SourceLoader]:
+    """Return the loader whose modules `recorder` notes."""
+    return type("SourceLoader", (SourceLoader,), {"recorder": recorder})
+
+
+def install(root: str, loader: type[SourceLoader]) -> None:
+    """Have modules below `root` loaded by `loader`."""
+
+    def hook(path: str) -> FileFinder:
+        if not _is_below(os.path.abspath(path), root) or not os.path.isdir(path):
+            raise ImportError(path)
+        return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (loader, SOURCE_SUFFIXES))
+
+    sys.path_hooks.insert(0, hook)
+    for path in [path for path in sys.path_importer_cache if _is_below(path, root)]:
+        del sys.path_importer_cache[path]
