@@ -81,12 +81,13 @@ type Input struct {
 	From From   `json:"from"`
 }
 
-// Policy says how a stage is run. What is nil was not declared, which a plan
-// tells apart from a declared zero.
+// Policy says how a stage is run. What is zero was not declared, or declared as
+// what holds anyway; a plan's digest, which tells these apart, is taken of the
+// bytes that the worker sent.
 type Policy struct {
-	Idempotent *bool  `json:"idempotent,omitempty"` // an effect that may run twice
-	Retry      *int   `json:"retry,omitempty"`      // how often a failed stage is tried again
-	TimeoutMS  *int64 `json:"timeout_ms,omitempty"` // in milliseconds, for one try
+	Idempotent bool  `json:"idempotent,omitempty"` // an effect that may run twice
+	Retry      int   `json:"retry,omitempty"`      // how often a failed stage is tried again
+	TimeoutMS  int64 `json:"timeout_ms,omitempty"` // in milliseconds, for one try
 }
 
 // From says where an input comes from. Exactly one member is set.
