@@ -1,0 +1,293 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"strconv"
+
+	"github.com/towpath/towpath/internal/digest"
+	"github.com/towpath/towpath/internal/plan"
+	"github.com/towpath/towpath/protocol"
+)
+
+// Config is what sessions need of their surroundings.
+type Config struct {
+	CacheDir string
+	// Python is the interpreter of Python programs, a path or a name in PATH; empty: python3.
+	Python string
+	// Version is that of tow.
+	Version string
+	// Lookup is os.LookupEnv or its like.
+	Lookup func(string) (string, bool)
+	// Digest returns the digest of a regular file; fs.ErrNotExist where there is none.
+	Digest func(ctx context.Context, path string) (digest.Digest, error)
+	// PythonSDK and GoSDK are the SDKs that travel with tow.
+	PythonSDK, GoSDK fs.FS
+	// Handler answers the worker; nil where no stage will be called.
+	Handler protocol.Handler
+	// Output is told the lines that the program prints; it may be nil.
+	Output func(stream, line string)
+}
+
+// Session is a program with its plan.
+type Session struct {
+	Program Program
+	// Graph is the program's graph, checked.
+	Graph *plan.Graph
+	// PlanText is the plan in canonical JSON.
+	PlanText []byte
+	// Manifest is what the program consists of, and Digest names it in stage keys.
+	Manifest plan.Manifest
+	Digest   digest.Digest
+	// FromCache tells that the program was not asked.
+	FromCache bool
+
+	config Config
+	record *record
+	worker *Worker
+}
+
+// Open describes a program: from the record of the last time when nothing that it was made from has changed, else by asking it. A program
+// that is wrong has an *Error or a *plan.Error. The caller closes the session.
+func Open(ctx context.Context, p Program, c Config) (*Session, error) {
+	s := &Session{Program: p, config: c}
+	if c.Handler == nil {
+		s.config.Handler = refuse{}
+	}
+	sdk, err := sdkDigest(c.sdkOf(p.Language))
+	if err != nil {
+		return nil, fmt.Errorf("read the SDK inside tow: %w", err)
+	}
+	env := c.workerEnv()
+	if r := c.readRecord(p); r != nil {
+		why, err := c.changed(ctx, r, sdk.String(), env)
+		if err != nil {
+			return nil, err
+		}
+		if why == "" {
+			s.record, s.FromCache = r, true
+			return s, s.adopt()
+		}
+	}
+	if err := s.describe(ctx, sdk.String(), env); err != nil {
+		s.Close()
+		return nil, err
+	}
+	if err := s.adopt(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	// Remembered only once it is known to be valid, so that a wrong program is asked, and heard, each time.
+	return s, c.writeRecord(p, s.record)
+}
+
+func (c Config) sdkOf(l Language) fs.FS {
+	if l == Go {
+		return c.GoSDK
+	}
+	return c.PythonSDK
+}
+
+// workerEnv is the environment of a program: what it takes to find programs, folders and the user, and nothing that could steer a result.
+func (c Config) workerEnv() []string {
+	env := []string{"LANG=C.UTF-8"}
+	for _, name := range []string{"PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "SystemRoot"} {
+		if v, ok := c.Lookup(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+// adopt takes the graph and the digest over from the record.
+func (s *Session) adopt() error {
+	p, err := protocol.DecodePlan(s.record.plan)
+	if err != nil {
+		return &Error{Text: fmt.Sprintf("the plan of %s cannot be read: %v", s.Program.Name(), err)}
+	}
+	if s.Graph, err = plan.New(p, s.record.Sites); err != nil {
+		return err
+	}
+	s.PlanText, s.Manifest = s.record.plan, s.record.Manifest
+	doc, err := s.Manifest.Document()
+	if err != nil {
+		return fmt.Errorf("name the files of the pipeline program: %w", err)
+	}
+	s.Digest = digest.OfBytes(doc)
+	return nil
+}
+
+// describe starts the program and asks it for its plan.
+func (s *Session) describe(ctx context.Context, sdk string, env []string) error {
+	r := &record{SDK: sdk, Env: env}
+	var sources goSources
+	var err error
+	if s.Program.Language == Go {
+		if sources, err = s.config.goSources(ctx, s.Program); err == nil {
+			r.Runtime, err = s.config.buildGo(ctx, s.Program, sources)
+		}
+	} else {
+		r.Runtime, err = s.config.findPython(ctx, s.Program)
+	}
+	if err != nil {
+		return err
+	}
+	if s.worker, err = s.start(ctx, r.Runtime); err != nil {
+		return s.explain(err)
+	}
+	d, err := s.worker.describe(ctx)
+	if err != nil {
+		return s.explain(err)
+	}
+	if r.plan, err = protocol.Canonicalize(d.Plan); err != nil {
+		return &Error{Text: fmt.Sprintf("%s sent a plan that is no canonical JSON: %v", s.Program.Name(), err)}
+	}
+	r.Sites = d.Sites
+	if s.Program.Language == Go {
+		r.Files, r.Folders = sources.files, sources.folders
+	} else {
+		r.Files = d.Files
+		for _, f := range d.Folders {
+			r.Folders = append(r.Folders, folder{Path: f.Path, Filter: f.Filter, Names: namesDigest(f.Names)})
+		}
+	}
+	r.Manifest = manifest(s.Program, r.Runtime.Version, r.Files)
+	s.record = r
+	return nil
+}
+
+func (s *Session) start(ctx context.Context, r runtimeInfo) (*Worker, error) {
+	c := command{args: []string{r.Executable}, dir: s.Program.Root, env: s.config.workerEnv()}
+	if s.Program.Language == Python {
+		sdk, err := unpack(s.config.CacheDir, "python", s.config.PythonSDK)
+		if err != nil {
+			return nil, err
+		}
+		c.args = pythonCommand(r.Executable, sdk)
+	}
+	return start(ctx, s.Program, c, s.config.Version, s.config.Handler, s.config.Output)
+}
+
+// Worker returns the process of the program with the program loaded, and starts it when there is none. It is not safe for concurrent use. A
+// program that is not any more what was described is an *Error.
+func (s *Session) Worker(ctx context.Context) (*Worker, error) {
+	if s.worker == nil {
+		w, err := s.start(ctx, s.record.Runtime)
+		if err != nil {
+			return nil, s.explain(err)
+		}
+		s.worker = w
+	}
+	if s.worker.loaded {
+		return s.worker, nil
+	}
+	files, err := s.worker.load(ctx)
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	if name, same := sameFiles(s.Program, s.Manifest, files); !same {
+		return nil, &Error{Text: fmt.Sprintf("%s was changed while it was being run", name), Hint: "run again"}
+	}
+	return s.worker, nil
+}
+
+// Close ends the process of the program, if there is one.
+func (s *Session) Close() {
+	if s.worker != nil {
+		s.worker.Close()
+		s.worker = nil
+	}
+}
+
+// explain turns what a worker answered to hello, describe and load into an *Error where it is the program's fault.
+func (s *Session) explain(err error) error {
+	var pe *protocol.Error
+	if errors.As(err, &pe) {
+		if pe.Code == protocol.CodeInternal || pe.Code == protocol.CodeUnsupported || pe.Code == protocol.CodeCancelled {
+			return fmt.Errorf("describe %s: %w", s.Program.Name(), err)
+		}
+		e := &Error{Text: pe.Message, Hint: pe.Hint, Trace: pe.Trace}
+		if pe.Site != nil && !startsWithSite(pe.Message) {
+			e.File, e.Line = pe.Site.File, pe.Site.Line
+		}
+		return e
+	}
+	var lost *LostError
+	if errors.As(err, &lost) {
+		return &Error{
+			Text: fmt.Sprintf("%s could not be loaded: %v", s.Program.Name(), err), Trace: lost.Output,
+			Hint: "loading a pipeline only declares stages; it must not exit, nor wait for something",
+		}
+	}
+	return err
+}
+
+// startsWithSite tells whether a message names its places itself, as one that lists several problems does.
+func startsWithSite(message string) bool {
+	return regexp.MustCompile(`^\S[^:\n]*:\d+: `).MatchString(message)
+}
+
+// ReadFile is a file that a stage's function read besides what was declared, by its name in manifests.
+type ReadFile struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest"`
+}
+
+// Late names the files that a call reported: those that the program read after it was described.
+func (s *Session) Late(files []protocol.ProgramFile) []ReadFile {
+	var out []ReadFile
+	for _, f := range files {
+		name := s.Program.relative(f.Path)
+		if then, ok := s.Manifest.Files[name]; ok && then == f.Digest {
+			continue
+		}
+		out = append(out, ReadFile{Name: name, Digest: f.Digest})
+	}
+	return out
+}
+
+// Changed returns the first of the files that is not any more as it was when it was read, or "".
+func (s *Session) Changed(ctx context.Context, files []ReadFile) (string, error) {
+	for _, f := range files {
+		now, err := s.config.digestFile(ctx, s.Program.absolute(f.Name))
+		if err != nil {
+			return "", err
+		}
+		if now != f.Digest {
+			return f.Name, nil
+		}
+	}
+	return "", nil
+}
+
+// SDKPath unpacks the SDK of a language and returns the folder to put on its path.
+func (c Config) SDKPath(l Language) (string, error) {
+	return unpack(c.CacheDir, string(l), c.sdkOf(l))
+}
+
+// refuse is the handler of a session that calls no stage.
+type refuse struct{}
+
+func (refuse) Handle(context.Context, uint64, string, json.RawMessage) (any, error) {
+	return nil, protocol.Errorf(protocol.CodeInvalid, "no stage is being called")
+}
+
+func (refuse) Notify(string, json.RawMessage) error { return nil }
+
+// goPosition finds FILE:LINE in what the go command says.
+func goPosition(text, dir string) (file string, line int) {
+	m := regexp.MustCompile(`(?m)^(\S+\.go):(\d+):`).FindStringSubmatch(text)
+	if m == nil {
+		return "", 0
+	}
+	line, err := strconv.Atoi(m[2])
+	if err != nil {
+		return "", 0
+	}
+	return filepath.ToSlash(filepath.Join(dir, m[1])), line
+}

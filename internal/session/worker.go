@@ -1,0 +1,354 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/towpath/towpath/protocol"
+)
+
+// Limits on how long a worker may take.
+const (
+	// describeTime is for loading a program and describing it. It is long: an import may be slow on a cold machine.
+	describeTime = 2 * time.Minute
+	// pingEvery and pingTime find a process that lives and does nothing: one that was stopped, or that holds its interpreter.
+	pingEvery = 10 * time.Second
+	pingTime  = time.Minute
+	// closeTime is what a worker has to end by itself once its pipe is closed.
+	closeTime = 3 * time.Second
+)
+
+// LostError says that the worker process ended or stopped answering while it was needed. Nothing that it was doing counts as done.
+type LostError struct {
+	// Why says what became of it: "it exited with status 3".
+	Why string
+	// Err is what was seen on the connection.
+	Err error
+	// Output is the end of what it printed.
+	Output string
+}
+
+func (e *LostError) Error() string {
+	return "the process of the pipeline program was lost: " + e.Why
+}
+
+// Unwrap returns what was seen on the connection.
+func (e *LostError) Unwrap() error { return e.Err }
+
+// Worker is a running process that hosts the functions of a program.
+type Worker struct {
+	program Program
+	cmd     *exec.Cmd
+	conn    *protocol.Conn
+	sdk     protocol.SDKInfo
+	tail    *tail
+
+	exited chan struct{} // closed when the process has ended
+	served chan struct{} // closed when the connection has ended
+	stop   context.CancelFunc
+	loaded bool
+
+	mu   sync.Mutex
+	hung bool
+}
+
+// command is how a worker is started.
+type command struct {
+	args []string
+	dir  string
+	env  []string
+}
+
+// start runs a worker and shakes hands with it. Requests of the worker go to handler until Close; lines that it prints go to output.
+func start(ctx context.Context, p Program, c command, version string, handler protocol.Handler, output func(stream, line string)) (*Worker, error) {
+	toWorker, err := newPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start the pipeline program: %w", err)
+	}
+	defer toWorker.r.Close()
+	fromWorker, err := newPipe()
+	if err != nil {
+		toWorker.w.Close()
+		return nil, fmt.Errorf("start the pipeline program: %w", err)
+	}
+	defer fromWorker.w.Close()
+	w := &Worker{
+		program: p, cmd: exec.Command(c.args[0], c.args[1:]...), conn: protocol.NewConn(fromWorker.r, toWorker.w, protocol.Options{}),
+		tail: &tail{}, exited: make(chan struct{}), served: make(chan struct{}),
+	}
+	out, errs := newLines("stdout", w.tail, output), newLines("stderr", w.tail, output)
+	w.cmd.Dir, w.cmd.Stdout, w.cmd.Stderr = c.dir, out, errs
+	w.cmd.Env = append(slices.Clone(c.env), protocol.FDsVariable+"=3,4")
+	w.cmd.ExtraFiles = []*os.File{toWorker.r, fromWorker.w}
+	w.cmd.WaitDelay = time.Second // something that it started may hold its output open
+	ownGroup(w.cmd)
+	if err := w.cmd.Start(); err != nil {
+		_ = w.conn.Close()
+		return nil, fmt.Errorf("start the pipeline program: %w", err)
+	}
+	serveCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	w.stop = stop
+	go func() {
+		defer close(w.served)
+		_ = w.conn.Serve(serveCtx, handler) // the reason is asked of conn.Err by whoever is owed an answer
+	}()
+	go func() {
+		defer close(w.exited)
+		_ = w.cmd.Wait() // the status is read from ProcessState
+		out.flush()
+		errs.flush()
+	}()
+	if err := w.hello(ctx, version); err != nil {
+		w.Close()
+		return nil, err
+	}
+	go w.watch(serveCtx)
+	return w, nil
+}
+
+func (w *Worker) hello(ctx context.Context, version string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, describeTime, errSlow)
+	defer cancel()
+	var result protocol.HelloResult
+	err := w.call(ctx, protocol.MethodHello, protocol.HelloParams{
+		Protocol: protocol.VersionRange{Min: protocol.Version, Max: protocol.Version},
+		Engine:   protocol.EngineInfo{Name: "tow", Version: version}, Capabilities: Capabilities(),
+	}, &result, nil)
+	if protocol.CodeOf(err) == protocol.CodeUnsupported {
+		return &Error{Text: err.Error(), Hint: "build the program with the SDK that this tow carries: see `tow sdk path`"}
+	}
+	if err != nil {
+		return err
+	}
+	if result.Protocol != protocol.Version {
+		return &Error{Text: fmt.Sprintf("the SDK of the pipeline program speaks version %d of the protocol, this tow speaks %d", result.Protocol, protocol.Version)}
+	}
+	w.sdk = result.SDK
+	return nil
+}
+
+// Capabilities lists the methods that an engine has to answer.
+func Capabilities() []string {
+	return []string{
+		protocol.MethodStepRun, protocol.MethodFileRead, protocol.MethodBlobBegin, protocol.MethodBlobAppend, protocol.MethodBlobCommit,
+		protocol.MethodDirectoryList, protocol.MethodDirectoryGet, protocol.MethodDirectoryMake, protocol.MethodDirectoryFilter,
+		protocol.MethodReportParse, protocol.MethodToolFind, protocol.MethodLog,
+	}
+}
+
+var errSlow = errors.New("it took too long")
+
+func (w *Worker) describe(ctx context.Context) (protocol.DescribeResult, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, describeTime, errSlow)
+	defer cancel()
+	var r protocol.DescribeResult
+	err := w.call(ctx, protocol.MethodDescribe, protocol.DescribeParams{Program: w.program.Path, Root: w.program.Root}, &r, nil)
+	w.loaded = err == nil
+	return r, err
+}
+
+// load makes a worker ready for calls. It returns what the program read, or nothing when it was described and so is loaded already.
+func (w *Worker) load(ctx context.Context) ([]protocol.ProgramFile, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, describeTime, errSlow)
+	defer cancel()
+	var r protocol.LoadResult
+	err := w.call(ctx, protocol.MethodLoad, protocol.LoadParams{Program: w.program.Path, Root: w.program.Root}, &r, nil)
+	w.loaded = err == nil
+	return r.Files, err
+}
+
+// Call calls the function of a stage. opened is told the call id before the function starts. When ctx ends the function is asked to stop; Call
+// returns when it has, or when the worker is gone.
+func (w *Worker) Call(ctx context.Context, p protocol.StageCallParams, opened func(id uint64)) (protocol.StageCallResult, error) {
+	var r protocol.StageCallResult
+	err := w.call(ctx, protocol.MethodStageCall, p, &r, opened)
+	if err == nil && r.Value == nil {
+		r.Value = json.RawMessage("null")
+	}
+	return r, err
+}
+
+// call makes a request and turns the end of the connection into a LostError. A worker that does not answer in time is ended.
+func (w *Worker) call(ctx context.Context, method string, params, result any, opened func(uint64)) error {
+	stopped := context.AfterFunc(ctx, func() {
+		if method != protocol.MethodStageCall { // a stage has the engine's grace
+			w.Kill()
+		}
+	})
+	defer stopped()
+	err := w.conn.CallWithID(ctx, method, params, result, opened)
+	if err == nil || w.conn.Err() == nil {
+		return err
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, errSlow) {
+		return cause
+	}
+	return w.lost(ctx, err)
+}
+
+// lost says what became of the process.
+func (w *Worker) lost(ctx context.Context, err error) error {
+	var v *protocol.ViolationError
+	if errors.As(err, &v) {
+		w.Kill()
+	}
+	select {
+	case <-w.exited:
+	case <-time.After(closeTime):
+		w.Kill()
+		<-w.exited
+		return &LostError{Why: "it closed its connection and went on", Err: err, Output: w.tail.String()}
+	}
+	w.mu.Lock()
+	hung := w.hung
+	w.mu.Unlock()
+	why := ""
+	switch {
+	case v != nil:
+		why = v.Error()
+	case errors.Is(context.Cause(ctx), errSlow):
+		why = fmt.Sprintf("it did not answer within %v", describeTime)
+	case hung:
+		why = fmt.Sprintf("it stopped answering for %v", pingTime)
+	default:
+		why = "it ended: " + w.cmd.ProcessState.String()
+	}
+	return &LostError{Why: why, Err: err, Output: w.tail.String()}
+}
+
+// watch asks again and again whether the worker is alive.
+func (w *Worker) watch(ctx context.Context) {
+	ticker := time.NewTicker(pingEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-w.exited:
+			return
+		case <-w.conn.Done():
+			return
+		case <-ticker.C:
+		}
+		answered := make(chan struct{})
+		go func() {
+			defer close(answered)
+			_ = w.conn.Call(ctx, protocol.MethodPing, protocol.PingParams{}, nil) // any answer is a sign of life
+		}()
+		select {
+		case <-answered:
+		case <-w.exited:
+			return
+		case <-time.After(pingTime):
+			w.mu.Lock()
+			w.hung = true
+			w.mu.Unlock()
+			w.Kill()
+			return
+		}
+	}
+}
+
+// Kill ends the process and all that it started at once.
+func (w *Worker) Kill() { killGroup(w.cmd) }
+
+// Close ends the worker and returns when nothing of it is left: first by closing its pipe, then by killing it.
+func (w *Worker) Close() {
+	_ = w.conn.Close()
+	select {
+	case <-w.exited:
+	case <-time.After(closeTime):
+	}
+	killGroup(w.cmd)
+	<-w.exited
+	w.stop()
+	<-w.served
+}
+
+type pipe struct{ r, w *os.File }
+
+func newPipe() (pipe, error) {
+	r, w, err := os.Pipe()
+	return pipe{r, w}, err
+}
+
+// maxLine bounds a line of a worker's output.
+const maxLine = 64 << 10
+
+// lines cuts what a worker prints into lines.
+type lines struct {
+	stream string
+	tail   *tail
+	output func(stream, line string)
+	buf    []byte
+}
+
+func newLines(stream string, t *tail, output func(stream, line string)) *lines {
+	return &lines{stream: stream, tail: t, output: output}
+}
+
+// Write implements io.Writer.
+func (l *lines) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		end := slices.Index(p, '\n')
+		if end < 0 && len(l.buf)+len(p) < maxLine {
+			l.buf = append(l.buf, p...)
+			break
+		}
+		cut := end
+		if end < 0 || len(l.buf)+end > maxLine {
+			cut = min(len(p), max(0, maxLine-len(l.buf)))
+		}
+		l.buf = append(l.buf, p[:cut]...)
+		p = p[cut:]
+		if cut == end {
+			p = p[1:]
+		}
+		l.emit()
+	}
+	return n, nil
+}
+
+// flush emits what is left without an end of line.
+func (l *lines) flush() {
+	if len(l.buf) > 0 {
+		l.emit()
+	}
+}
+
+func (l *lines) emit() {
+	line := strings.ToValidUTF8(string(l.buf), "\uFFFD")
+	l.buf = l.buf[:0]
+	l.tail.add(line)
+	if l.output != nil {
+		l.output(l.stream, line)
+	}
+}
+
+// tail keeps the last lines that a worker printed.
+type tail struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (t *tail) add(line string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lines = append(t.lines, line)
+	if len(t.lines) > 20 {
+		t.lines = slices.Delete(t.lines, 0, len(t.lines)-20)
+	}
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.Join(t.lines, "\n")
+}
