@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/towpath/towpath/bench/proc"
+)
+
+// pipeline returns the command that runs the graph in Towpath, with everything in its cache.
+func (l *lab) pipeline(ctx context.Context) (proc.Cmd, error) {
+	tow, err := l.tow(ctx)
+	if err != nil {
+		return proc.Cmd{}, err
+	}
+	folder, err := l.workload("pipeline", "", pipelineFiles(), func(folder string) error { return l.commit(ctx, folder) })
+	if err != nil {
+		return proc.Cmd{}, err
+	}
+	run := proc.Cmd{Path: tow, Args: []string{"run"}, Dir: folder, Env: l.environment()}
+	l.say("fill the cache of tow")
+	// The program may be another one than last time, with other keys. It need not find anything in its cache here, and everything from here on.
+	if _, err := l.runner.Run(ctx, run); err != nil {
+		return proc.Cmd{}, fmt.Errorf("fill the cache: %w", err)
+	}
+	return run, nil
+}
+
+// pipelineFiles is the graph as a person would write it down, would a person write a thousand stages: a module for each layer.
+func pipelineFiles() map[string]string {
+	files := map[string]string{"stages/__init__.py": ""}
+	var program strings.Builder
+	program.WriteString("\"\"\"Copy a thousand files.\"\"\"\n\nfrom stages import (\n")
+	for layer := range layers {
+		fmt.Fprintf(&program, "    layer_%d,\n", layer)
+		files[fmt.Sprintf("stages/layer_%d.py", layer)] = layerModule(layer)
+		for i := range width {
+			name := stageName(layer, i)
+			files["src/"+name+".txt"] = sourceOf(name)
+		}
+	}
+	program.WriteString(")\n\n__all__ = [\n")
+	for layer := range layers {
+		fmt.Fprintf(&program, "    \"layer_%d\",\n", layer)
+	}
+	program.WriteString("]\n")
+	files["pipeline.py"] = program.String()
+	return files
+}
+
+func layerModule(layer int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\"\"\"Layer %d of %d.\"\"\"\n\n", layer+1, layers)
+	if layer == 0 {
+		b.WriteString("from towpath import Directory, File, run, source, stage\n")
+	} else {
+		b.WriteString("from towpath import Directory, File, out, run, source, stage\n\n")
+		fmt.Fprintf(&b, "from stages.layer_%d import (\n", layer-1)
+		for i := range width {
+			fmt.Fprintf(&b, "    %s,\n", stageName(layer-1, i))
+		}
+		b.WriteString(")\n")
+	}
+	for i := range width {
+		name := stageName(layer, i)
+		fmt.Fprintf(&b, "\n\n@stage\nasync def %s(\n    src: Directory = source(\"src/%s.txt\"),\n", name, name)
+		tree := `{"": src`
+		for k, needed := range needs(layer, i) {
+			input := string(rune('a' + k))
+			fmt.Fprintf(&b, "    %s: File = out(%s),\n", input, needed)
+			tree += fmt.Sprintf(`, "in/%s.txt": %s`, input, input)
+		}
+		fmt.Fprintf(&b, ") -> File:\n    tree = %s}\n", tree)
+		fmt.Fprintf(&b, "    made = await run(\"cp\", \"src/%s.txt\", \"out.txt\", tree=tree, outputs=[\"out.txt\"])\n", name)
+		b.WriteString("    return made.file(\"out.txt\")\n")
+	}
+	return b.String()
+}
+
+// allCached checks that a run of tow took every stage from the cache.
+func allCached(stdout string) error {
+	want := fmt.Sprintf("ok: %d cached, ", inGraph)
+	if summary := lastLines(stdout, 1); !strings.HasPrefix(summary, want) {
+		return fmt.Errorf("did not take everything from its cache: the last line of its output is %q and not %q", summary, want+"…")
+	}
+	return nil
+}
