@@ -96,6 +96,5 @@ func (c Config) lookPath(name string) (string, error) {
 
 // pythonCommand starts the worker of a Python program: isolated from the user's and the system's packages, with the SDK on its path.
 func pythonCommand(python, sdk string) []string {
-	const boot = "import sys; sys.path.insert(0, sys.argv.pop(1)); from towpath._worker import main; main()"
-	return []string{python, "-I", "-S", "-c", boot, sdk}
+	return []string{python, "-I", "-S", "-X", "utf8", filepath.Join(sdk, "towpath", "_boot.py")}
 }
