@@ -29,7 +29,7 @@ func Parse(r io.Reader) (Report, error) {
 	var report Report
 	dec := xml.NewDecoder(r)
 	dec.CharsetReader = func(charset string, input io.Reader) (io.Reader, error) {
-		return input, nil // names and messages may come out wrong, counts cannot
+		return ascii{input}, nil
 	}
 	depth, suites := 0, 0
 	var open *caseState
@@ -66,6 +66,19 @@ func Parse(r io.Reader) (Report, error) {
 		return Report{}, errors.New("the file is empty")
 	}
 	return report, nil
+}
+
+// ascii replaces what is beyond ASCII: in a character set that is not UTF-8 names and messages come out wrong, counts do not.
+type ascii struct{ r io.Reader }
+
+func (a ascii) Read(p []byte) (int, error) {
+	n, err := a.r.Read(p)
+	for i, b := range p[:n] {
+		if b >= 0x80 {
+			p[i] = '?'
+		}
+	}
+	return n, err
 }
 
 // caseState is a testcase that is being read.

@@ -28,14 +28,11 @@ func TestParse(t *testing.T) {
 			`<testsuites><testsuite><testcase><system-out><failure/></system-out></testcase></testsuite></testsuites>`,
 			Report{Tests: 1},
 		},
-		"other charset": {"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><testsuite><testcase name=\"\xe9\"/></testsuite>", Report{}},
+		"other charset": {"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><testsuite><testcase name=\"\xe9\"/></testsuite>", Report{Tests: 1}},
 		"empty suite":   {`<testsuites/>`, Report{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Parse(strings.NewReader(c.in))
-			if name == "other charset" {
-				return // whether the decoder takes it or not, it must not panic
-			}
 			if err != nil || got != c.want {
 				t.Errorf("Parse = %+v, %v, want %+v", got, err, c.want)
 			}
