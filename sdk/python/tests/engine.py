@@ -27,7 +27,13 @@ CAPABILITIES = (
     "step.run",
     "tool.find",
 )
-EMPTY = {"$file": {"digest": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855/0", "executable": False, "name": "stdout"}}
+EMPTY = {
+    "$file": {
+        "digest": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855/0",
+        "executable": False,
+        "name": "stdout",
+    }
+}
 TREE = {"$directory": {"digest": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855/0"}}
 STEP = {"exit_code": 0, "cached": False, "stdout": EMPTY, "stderr": EMPTY, "outputs": [], "tree": TREE}
 TIMEOUT = 20.0

@@ -97,9 +97,7 @@ class Declaration:
                 kwargs[name] = marker.default
             else:
                 message = f"stage {self.name!r} was called without {name!r}, which it takes from {marker}"
-                raise MissingInputError(
-                    message, argument=name, hint=f"outside of the engine pass a value: {self.name}({name}=…)"
-                )
+                raise MissingInputError(message, argument=name, hint=f"outside of the engine pass a value: {self.name}({name}=…)")
 
 
 class Node(Generic[T_co]):
@@ -186,25 +184,23 @@ class Marker:
     def __init__(self) -> None:
         self.site = caller()
 
-    def _refuse(self) -> NoReturn:
+    def _refusal(self) -> PipelineError:
         message = f"{self} is a declaration: there is no value before the pipeline runs"
-        raise PipelineError(
-            message, file=self.site.file, line=self.site.line, hint="use the input inside of the stage function"
-        )
+        return PipelineError(message, file=self.site.file, line=self.site.line, hint="use the input inside of the stage function")
 
     def __bool__(self) -> bool:
         """Refuse."""
-        self._refuse()
+        raise self._refusal()
 
     def __iter__(self) -> NoReturn:
         """Refuse."""
-        self._refuse()
+        raise self._refusal()
 
     def __getattr__(self, name: str) -> NoReturn:
         """Refuse what is no protocol of Python; that is answered as usual."""
         if name.startswith("__"):
             raise AttributeError(name)
-        self._refuse()
+        raise self._refusal()
 
 
 class OutMarker(Marker):
@@ -386,9 +382,7 @@ def each(items: list[T]) -> T:
 def param(default: S, *, env: str | None = None, name: str | None = None, doc: str | None = None) -> S: ...
 @overload
 def param(*, env: str | None = None, name: str | None = None, doc: str | None = None) -> Any: ...
-def param(
-    default: Any = MISSING, *, env: str | None = None, name: str | None = None, doc: str | None = None
-) -> Any:
+def param(default: Any = MISSING, *, env: str | None = None, name: str | None = None, doc: str | None = None) -> Any:
     """Take an input from a parameter of the run; its type is that of the annotation: `str`, `int`, `float` or `bool`.
 
     Args:

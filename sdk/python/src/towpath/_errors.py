@@ -41,9 +41,7 @@ class PipelineError(TowpathError):
     file: str | None
     line: int | None
 
-    def __init__(
-        self, message: str, *, file: str | None = None, line: int | None = None, hint: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, file: str | None = None, line: int | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.file = file
         self.line = line
@@ -98,7 +96,7 @@ class OperationError(TowpathError):
         self.code = code
 
 
-class Cancelled(BaseException):  # noqa: N818 - it is no error, as asyncio.CancelledError is none
+class Cancelled(BaseException):
     """The stage was cancelled while a synchronous stage function waited for an operation.
 
     It is no `TowpathError` and no `Exception`, so that `except Exception` does not swallow it. Asynchronous stages see

@@ -10,7 +10,7 @@ from towpath._errors import UsageError
 
 
 def main() -> NoReturn:
-    """Run this program with `tow`, for `if __name__ == "__main__": main()`.
+    """Run this program with `tow`; it belongs at the end of the program, below `if __name__ == "__main__":`.
 
     Replaces this process with `tow --file PROGRAM` and the arguments of the command line, or `run` where there are none. `tow` is looked
     up at `$TOW`, then in `PATH`; where it is not found, the process exits with status 127.

@@ -234,7 +234,7 @@ class Pending(Coroutine[Any, Any, T_co], Generic[T_co]):
     def _advance(self, answer: Callable[[], Mapping[str, Any]]) -> None:
         try:
             result = answer()
-        except (Exception, Cancelled) as error:
+        except (Exception, Cancelled) as error:  # noqa: BLE001 - the operation may handle it
             failure = error  # the name of the clause is gone when the lambda runs
             self._step(lambda: self._steps.throw(failure))
         else:
@@ -276,7 +276,7 @@ async def _arrival(request: Request) -> None:
             future.set_result(None)
 
     def arrived() -> None:
-        try:
+        try:  # noqa: SIM105 - contextlib costs more than it gives
             loop.call_soon_threadsafe(wake)
         except RuntimeError:
             pass  # the loop was closed, so that nobody waits any more

@@ -62,9 +62,7 @@ def signature(declaration: Declaration) -> Signature:
         problems.append(Problem(site, f"stage {declaration.name!r}: {text}", hint))
         return None
 
-    inputs = {
-        name: read(name, f"input {name!r}", f"annotate it: {name}: str") for name in declaration.arguments
-    }
+    inputs = {name: read(name, f"input {name!r}", f"annotate it: {name}: str") for name in declaration.arguments}
     output = read("return", "output", "annotate it: `-> File`, or `-> None` where there is none")
     return Signature(inputs, output, tuple(problems))
 
@@ -95,10 +93,7 @@ def discover(namespaces: Iterable[Mapping[str, Any]]) -> list[Declaration]:
     """Return the stages among the values of modules and all that they refer to, in the order of their declaration."""
     found: dict[Declaration, None] = {}
     waiting = [
-        members(value).declaration
-        for namespace in namespaces
-        for value in list(namespace.values())
-        if isinstance(value, Stage | Bound)
+        members(value).declaration for namespace in namespaces for value in list(namespace.values()) if isinstance(value, Stage | Bound)
     ]
     while waiting:
         declaration = waiting.pop()
@@ -176,6 +171,15 @@ def build(declarations: list[Declaration], root: str | None) -> Described:
     return _Builder(by_name(declarations, root), root).build()
 
 
+def node_name(function: str, bound: Iterable[tuple[str, Any]]) -> str:
+    """Return the name of a node whose inputs are bound to these values in the protocol's form."""
+    parts = []
+    for name, value in bound:
+        bare = isinstance(value, str) and BARE_VALUE.fullmatch(value)
+        parts.append(f"{name}={value if bare else canonical(value).decode()}")
+    return f"{function}[{','.join(parts)}]" if parts else function
+
+
 class _NodeKey(NamedTuple):
     declaration: Declaration
     bound: Bound[Any] | None
@@ -251,13 +255,11 @@ class _Builder:
             if wanted is None:
                 continue
             encoded = self.value(name, value, wanted, site)
-            if not values or encoded is MISSING:
-                continue
-            bare = isinstance(encoded, str) and BARE_VALUE.fullmatch(encoded)
-            parts.append(f"{name}={encoded if bare else canonical(encoded).decode()}")
+            if encoded is not MISSING:
+                parts.append((name, encoded))
         if not values:
             self.complain("bind() was given no values", "name the inputs: bind(shard=0)", site)
-        result = f"{declaration.name}[{','.join(parts)}]"
+        result = node_name(declaration.name, parts)
         if len(result.encode()) > MAX_NAME_BYTES or CONTROL.search(result):
             self.complain(
                 f"the name {result[:60]!r}… of a bound stage is not allowed",
@@ -384,9 +386,8 @@ class _Builder:
                 if not isinstance(source.name, str) or not source.name:
                     self.complain(f"{source} has no name", site=source.site)
                 return {"secret": source.name}
-        bound = key.bound is not None and name in members(key.bound).values
-        site = key.site if bound else None
-        return {"value": self.value(name, source, wanted, site)}
+        is_bound = key.bound is not None and name in members(key.bound).values
+        return {"value": self.value(name, source, wanted, key.site if is_bound else None)}
 
     def value(self, name: str, value: object, wanted: Type, site: Site | None) -> Any:
         try:
@@ -403,9 +404,7 @@ class _Builder:
 
     def expect(self, name: str, given: Type | None, wanted: Type, marker: Marker) -> None:
         if given is not None and not _types.fits(given, wanted):
-            self.complain(
-                f"input {name!r} is {wanted.name}, but {marker} gives {given.name}", site=marker.site
-            )
+            self.complain(f"input {name!r} is {wanted.name}, but {marker} gives {given.name}", site=marker.site)
 
     def edge(self, name: str, marker: OutMarker | GatherMarker, wanted: Type) -> dict[str, Any]:
         """Return FROM of an edge, and check that it fits."""

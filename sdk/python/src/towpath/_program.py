@@ -58,9 +58,7 @@ class Program:
         plan, sites = _plan.build(self.declarations, self.root)
         return {
             "plan": plan,
-            "sites": {
-                name: {"file": relative(site.file, self.root), "line": site.line} for name, site in sites.items()
-            },
+            "sites": {name: {"file": relative(site.file, self.root), "line": site.line} for name, site in sites.items()},
         }
 
     def _execute(self, loader: type[_record.SourceLoader] | None) -> None:

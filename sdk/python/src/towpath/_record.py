@@ -21,16 +21,14 @@ from typing import Any, NamedTuple
 from towpath._site import SDK_FOLDER
 
 try:  # OpenSSL, which hashlib loads, takes longer to load than a program takes to be hashed
-    from _sha2 import sha256
+    from _sha2 import sha256  # type: ignore[import-not-found]
 except ImportError:
     try:
-        from _sha256 import sha256  # Python 3.11
+        from _sha256 import sha256  # type: ignore[import-not-found]  # Python 3.11
     except ImportError:
         from hashlib import sha256
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 IMPORT_SYSTEM = "<frozen importlib._bootstrap_external>"
 IMPORT_SUFFIXES = (".py", ".pyc", ".so", ".pyd")

@@ -209,9 +209,7 @@ class Record(Type):
     def decode(self, value: Any, path: str) -> Any:
         if not isinstance(value, dict) or value.keys() != self.fields.keys():
             raise MismatchError(path, self, value)
-        return self.python(
-            **{name: field.decode(value[name], f"{path}.{name}") for name, field in self.fields.items()}
-        )
+        return self.python(**{name: field.decode(value[name], f"{path}.{name}") for name, field in self.fields.items()})
 
     def shape(self) -> Any:
         return {"record": {name: field.shape() for name, field in self.fields.items()}}
@@ -279,8 +277,7 @@ _HINTS_BY_NAME = {
 }
 
 ALLOWED = (
-    "use str, int, float, bool, None, File, Directory, TestReport, Secret, list[T], dict[str, T], T | None "
-    "or a frozen dataclass of those"
+    "use str, int, float, bool, None, File, Directory, TestReport, Secret, list[T], dict[str, T], T | None or a frozen dataclass of those"
 )
 
 
@@ -294,7 +291,7 @@ class Scope(NamedTuple):
         """Evaluate an annotation that is given as a string."""
         try:
             return eval(text, dict(self.names), dict(self.local))  # noqa: S307 - it is the user's own program
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is the user's expression
             message = f"has the type {text!r}, which cannot be evaluated: {type(error).__name__}: {error}"
             raise UnsupportedTypeError(message, "import the type at run time, not only for type checkers") from None
 

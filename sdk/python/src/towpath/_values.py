@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from towpath._pending import Steps
 
 CHUNK = 1 << 20
+HASH_LENGTH = 64
 MAX_ENTRIES = 10_000
 
 
@@ -22,7 +23,7 @@ MAX_ENTRIES = 10_000
 class Value:
     """An immutable record; what `dataclasses` would make of it, without the cost of importing that."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         names = self.__slots__
@@ -99,13 +100,13 @@ class File(Value):
 
         return Pending("File.text()", steps())
 
-    def bytes(self) -> Pending[bytes]:
+    def content(self) -> Pending[bytes]:
         """Read the whole file; for a large one use `chunks`.
 
         Raises:
             OperationError: The file is not in the store any more.
         """
-        return Pending("File.bytes()", _read_all(self))
+        return Pending("File.content()", _read_all(self))
 
     def read(self, offset: int, length: int) -> Pending[bytes]:
         """Read up to `length` bytes from `offset` on; fewer at the end of the file.
@@ -375,7 +376,7 @@ class StepResult(Value):
         """Return the output files whose paths match `glob`, sorted by path."""
         from towpath._glob import matcher
 
-        matches = matcher([glob])
+        matches = matcher((glob,))
         return [entry.value for entry in self.outputs if isinstance(entry.value, File) and matches(entry.path)]
 
     def _output(self, path: str) -> File | Directory | None:
@@ -408,28 +409,33 @@ def decode(value: Any) -> File | Directory | TestReport | Secret:
     Raises:
         ValueError: It is no such form.
     """
-    match value:
-        case {"$file": {"digest": str(digest), "executable": bool(executable), "name": str(name)}}:
-            return File(digest=digest, executable=executable, name=name)
-        case {"$directory": {"digest": str(digest)}}:
-            return Directory(digest=digest)
-        case {"$secret": {"name": str(name)}}:
-            return Secret(name=name)
-        case {
-            "$test_report": {
-                "errors": int(errors),
-                "failures": int(failures),
-                "junit": {"$file": _} as junit,
-                "skipped": int(skipped),
-                "tests": int(tests),
-                "time_ms": int(time_ms),
-            }
-        }:
-            file = _as_file(decode(junit), "junit")
-            return TestReport(
-                errors=errors, failures=failures, junit=file, skipped=skipped, tests=tests, time_ms=time_ms
-            )
+    if isinstance(value, dict) and len(value) == 1:
+        match value:
+            case {"$file": {"digest": str(digest), "executable": bool(executable), "name": str(name)}}:
+                return File(digest=_digest(digest), executable=executable, name=name)
+            case {"$directory": {"digest": str(digest)}}:
+                return Directory(digest=_digest(digest))
+            case {"$secret": {"name": str(name)}}:
+                return Secret(name=name)
+            case {"$test_report": {"junit": {"$file": _} as junit, **counts}} if _are_counts(counts):
+                numbers: dict[str, Any] = {str(name): count for name, count in counts.items()}
+                return TestReport(junit=_as_file(decode(junit), "junit"), **numbers)
     message = "not a file, directory, test report or secret"
+    raise ValueError(message)
+
+
+_COUNTS = ("errors", "failures", "skipped", "tests", "time_ms")
+
+
+def _are_counts(counts: Mapping[Any, Any]) -> bool:
+    return counts.keys() == set(_COUNTS) and all(type(count) is int for count in counts.values())
+
+
+def _digest(text: str) -> str:
+    name, _, size = text.partition("/")
+    if len(name) == HASH_LENGTH and not name.strip("0123456789abcdef") and size.isascii() and size.isdecimal():
+        return text
+    message = f"{text!r} is not a digest"
     raise ValueError(message)
 
 
@@ -538,7 +544,7 @@ def _download(file: File, path: str | os.PathLike[str]) -> Steps[None]:
     if file.executable:
         import os
 
-        os.chmod(path, os.stat(path).st_mode | 0o111)
+        os.chmod(path, os.stat(path).st_mode | 0o111)  # noqa: S103 - the umask has had its say
 
 
 def _store(name: str, pieces: Iterator[bytes], *, executable: bool) -> Steps[File]:

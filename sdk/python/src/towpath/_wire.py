@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from _thread import allocate_lock
+from contextlib import suppress
 from typing import Any, NoReturn
 
-from towpath._json import DecodeError, canonical, parse_object
+from towpath._json import MAX_FRAME_DEPTH, DecodeError, canonical, parse_object
 
 MAX_FRAME = 64 << 20
 MAX_ID = (1 << 53) - 1
@@ -66,6 +67,9 @@ def _parsed(data: bytes) -> dict[str, Any]:
 class FrameTooLongError(Exception):
     """A message that does not fit into a frame."""
 
+    def __init__(self) -> None:
+        super().__init__(f"it is longer than {MAX_FRAME} bytes")
+
 
 def frame(message: dict[str, Any]) -> bytes:
     """Encode a message.
@@ -73,7 +77,7 @@ def frame(message: dict[str, Any]) -> bytes:
     Raises:
         FrameTooLongError: It takes more than 64 MiB.
     """
-    data = canonical(message)
+    data = canonical(message, MAX_FRAME_DEPTH)
     if len(data) > MAX_FRAME:
         raise FrameTooLongError
     return len(data).to_bytes(HEADER, "big") + data
@@ -129,10 +133,8 @@ def leave(status: int) -> NoReturn:
 
     def flush() -> None:
         for stream in (sys.stdout, sys.stderr):
-            try:
+            with suppress(Exception):  # nobody is left to be told
                 stream.flush()
-            except Exception:  # noqa: BLE001, S110 - nobody is left to be told
-                pass
 
     # Nobody may read the other end of the streams any more, which would block for ever.
     flusher = Thread(target=flush, daemon=True)

@@ -98,7 +98,7 @@ class Connection:
             self._pipe.send({"id": ident, member: content})
         except (EncodeError, TooDeepError, _wire.FrameTooLongError) as error:
             code = "internal" if isinstance(error, EncodeError) else "too_large"
-            message = f"the answer cannot be sent: {error or 'it is longer than a frame'}"
+            message = f"the answer cannot be sent: {error}"
             self._pipe.send({"id": ident, "error": {"code": code, "message": message}})
 
     def settle(self, message: Message) -> None:
@@ -158,8 +158,7 @@ class StageCall(Call):
 
     def request(self, ask: Ask) -> Request:
         """Send a request on behalf of this call."""
-        if self.cancelled:
-            raise Cancelled
+        self.check_cancelled()
         self._check_running(ask)
         request = self._connection.request(Ask(ask.method, {**ask.params, "call": self.ident}))
         with self._lock:
@@ -204,6 +203,11 @@ class StageCall(Call):
         self._ended = True
         for request in list(self._waiting):
             self.withdraw(request)
+
+    def check_cancelled(self) -> None:
+        """Raise Cancelled where the call has been cancelled."""
+        if self.cancelled:
+            raise Cancelled
 
     def _settled(self, request: Request) -> None:
         with self._lock:
@@ -316,8 +320,7 @@ class Worker:
         if not low <= PROTOCOL <= high:
             _refuse(
                 "unsupported",
-                f"the engine speaks the protocol versions {low} to {high}, "
-                f"and towpath {__version__} for Python {PROTOCOL} to {PROTOCOL}",
+                f"the engine speaks the protocol versions {low} to {high}, and towpath {__version__} for Python {PROTOCOL} to {PROTOCOL}",
             )
         self._connection.capabilities = frozenset(name for name in capabilities if isinstance(name, str))
         self._greeted = True
@@ -423,17 +426,14 @@ class Worker:
         if _is_async(declaration):
             self._post(lambda: self._start_task(call, inputs))
         else:
-            thread = threading.Thread(
-                target=copy_context().run, args=(self._run_thread, call, inputs), name=params["stage"], daemon=True
-            )
+            thread = threading.Thread(target=copy_context().run, args=(self._run_thread, call, inputs), name=params["stage"], daemon=True)
             thread.start()
 
     def _run_thread(self, call: StageCall, inputs: Message) -> None:
         current_call.set(call)
         try:
             arguments = self._decode(call.declaration, inputs)
-            if call.cancelled:
-                raise Cancelled
+            call.check_cancelled()
             outcome = Outcome(call.declaration.function(**arguments))
         except BaseException as error:  # noqa: BLE001 - whatever it is, the engine is owed an answer
             outcome = Outcome(error=error)
@@ -451,8 +451,7 @@ class Worker:
         current_call.set(call)
         try:
             arguments = self._decode(call.declaration, inputs)
-            if call.cancelled:
-                raise Cancelled
+            call.check_cancelled()
             task = self._loop.create_task(call.declaration.function(**arguments))  # type: ignore[union-attr]
             call.stop_with(lambda: self._post(task.cancel))
             await asyncio.wait([task])
@@ -564,7 +563,7 @@ def main() -> NoReturn:
     """Serve the engine that started this process, until it closes the connection."""
     reading, writing = map(int, os.environ.pop("TOWPATH_FDS").split(","))
     for descriptor in (reading, writing):
-        os.set_inheritable(descriptor, False)
+        os.set_inheritable(descriptor, False)  # noqa: FBT003
     pipe = _wire.Pipe(reading, writing)
     os.register_at_fork(after_in_child=pipe.close)
     _ignore_interrupts()
@@ -578,7 +577,7 @@ def main() -> NoReturn:
 
 def _ignore_interrupts() -> None:
     """Leave Ctrl-C, which reaches every process of the terminal, to the engine: it cancels what has to stop."""
-    from _signal import SIGINT, signal
+    from signal import SIGINT, signal
 
     # Not SIG_IGN, which the programs that a stage starts would inherit.
     signal(SIGINT, lambda _number, _frame: None)
