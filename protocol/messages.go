@@ -78,9 +78,9 @@ type DescribeResult struct {
 	// Plan is kept as it was sent, so that its canonical form can be taken of
 	// exactly that. DecodePlan reads it.
 	Plan    json.RawMessage     `json:"plan"`
-	Sites   Map[Site]           `json:"sites"` // by stage
-	Files   List[ProgramFile]   `json:"files"`
-	Folders List[ProgramFolder] `json:"folders"`
+	Sites   Map[Site]           `json:"sites"`          // by stage
+	Files   List[ProgramFile]   `json:"files,omitzero"` // nil from a Go worker
+	Folders List[ProgramFolder] `json:"folders,omitzero"`
 }
 
 // ProgramFile is a file that a program read, or tried to.

@@ -1,0 +1,242 @@
+package towpath
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/towpath/towpath/protocol"
+)
+
+// Step is one command, run in a fresh workspace that holds Tree and nothing else.
+type Step struct {
+	// Args is the command and its arguments. Without a slash the command is
+	// looked up in the PATH of the step.
+	Args []string
+	// Tree is the content of the workspace.
+	Tree []Mount
+	// Cwd is the folder of the workspace that the command runs in; it is made if
+	// it is missing. "" is the workspace itself.
+	Cwd string
+	// Env is added to the small environment that every step has.
+	Env map[string]string
+	// Outputs are paths and globs, relative to the workspace, of what the command
+	// makes. Every one has to exist afterwards.
+	Outputs []string
+	// OK is the exit codes that are accepted; 0 only where it is empty.
+	OK []int
+	// AnyExit accepts every exit code.
+	AnyExit bool
+}
+
+// StepResult is what a step left behind.
+type StepResult struct {
+	ExitCode int
+	Cached   bool // it was done before, and did not run
+	Stdout   File
+	Stderr   File
+	Outputs  []Entry   // one for each path that Step.Outputs matched
+	Tree     Directory // all of the outputs
+}
+
+// File returns the output file at a path that Step.Outputs named or matched.
+// What is below an output folder is in Tree.
+func (r StepResult) File(path string) (File, error) {
+	return outputOf[File](r, path, "a file")
+}
+
+// Directory returns the output folder at a path that Step.Outputs named or
+// matched.
+func (r StepResult) Directory(path string) (Directory, error) {
+	return outputOf[Directory](r, path, "a directory")
+}
+
+func outputOf[C Content](r StepResult, path, kind string) (C, error) {
+	what := fmt.Sprintf("take the output %q of a step", path)
+	for _, entry := range r.Outputs {
+		if entry.Path == path {
+			return contentOf[C](entry, what, kind)
+		}
+	}
+	var none C
+	return none, &operationError{what: what, err: &protocol.Error{
+		Code: protocol.CodeNotFound, Message: "the step has no such output",
+		Hint: "name it in Step.Outputs, or take what is below an output folder from StepResult.Tree",
+	}}
+}
+
+// StepError says that a step ended with an exit code that is not accepted, or did
+// not make an output.
+type StepError struct {
+	Args     []string
+	ExitCode int
+	// Err is the engine's error, with code step_failed.
+	Err *Error
+}
+
+// Error returns what the engine said.
+func (e *StepError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *StepError) Unwrap() error { return e.Err }
+
+// Run runs a step. Where the step fails, the error is a *StepError; the engine
+// has logged what it printed.
+func Run(ctx context.Context, step Step) (StepResult, error) {
+	if len(step.Args) == 0 {
+		return StepResult{}, protocol.Errorf(protocol.CodeInvalid, "run a step: it has no command")
+	}
+	what := "run " + step.Args[0]
+	tree, err := mountsOf(step.Tree)
+	if err == nil {
+		err = step.checkSize()
+	}
+	if err != nil {
+		return StepResult{}, &operationError{what: what, err: err}
+	}
+	result, err := request[protocol.StepRunResult](ctx, what, protocol.MethodStepRun, func(call uint64) any {
+		return protocol.StepRunParams{
+			Call: call, Args: step.Args, Tree: tree, Cwd: step.Cwd, Env: step.Env, Outputs: step.Outputs,
+			OK: protocol.OK{Codes: step.OK, Any: step.AnyExit},
+		}
+	})
+	if err != nil {
+		return StepResult{}, asStepError(err)
+	}
+	out := StepResult{
+		ExitCode: result.ExitCode, Cached: result.Cached,
+		Stdout: File{file: result.Stdout}, Stderr: File{file: result.Stderr},
+		Tree: Directory{directory: result.Tree},
+	}
+	for _, entry := range result.Outputs {
+		out.Outputs = append(out.Outputs, entryOf(entry))
+	}
+	return out, nil
+}
+
+func (s *Step) checkSize() error {
+	size := 0
+	for _, arg := range s.Args {
+		size += len(arg)
+	}
+	for name, value := range s.Env {
+		size += len(name) + len(value)
+	}
+	if size > protocol.MaxStepText {
+		return &protocol.Error{
+			Code:    protocol.CodeTooLarge,
+			Message: fmt.Sprintf("its arguments and environment take %d bytes together, more than %d", size, protocol.MaxStepText),
+			Hint:    "pass the data in a file of Step.Tree",
+		}
+	}
+	return nil
+}
+
+// Tool looks a program up in the engine's own PATH and returns the path of its
+// real file. The tool becomes an input of the stage: a cached result is not
+// served once the tool has changed.
+func Tool(ctx context.Context, name string) (string, error) {
+	result, err := request[protocol.ToolFindResult](ctx, fmt.Sprintf("find the tool %q", name), protocol.MethodToolFind,
+		func(call uint64) any { return protocol.ToolFindParams{Call: call, Name: name} })
+	return result.Path, err
+}
+
+// Log writes a line to the log of the stage, with attributes as slog has them:
+//
+//	towpath.Log(ctx, slog.LevelInfo, "published", "index", index, "files", 3)
+//
+// Where no stage is running, nothing is written.
+func Log(ctx context.Context, level slog.Level, message string, args ...any) {
+	Logger(ctx).Log(ctx, level, message, args...)
+}
+
+// Logger returns a logger that writes to the log of the stage.
+func Logger(ctx context.Context) *slog.Logger {
+	call, err := callOf(ctx)
+	if err != nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(&logHandler{call: call})
+}
+
+// logHandler sends records to the engine. The attributes and groups that a logger
+// was given are kept by a handler of slog, which knows how they nest.
+type logHandler struct {
+	call *stageCall
+	with []func(slog.Handler) slog.Handler
+}
+
+// Enabled lets everything pass: the engine decides what is shown.
+func (h *logHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+// WithAttrs returns a handler that adds the attributes to every record.
+func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return h.and(func(inner slog.Handler) slog.Handler { return inner.WithAttrs(attrs) })
+}
+
+// WithGroup returns a handler that puts what follows into a group.
+func (h *logHandler) WithGroup(name string) slog.Handler {
+	return h.and(func(inner slog.Handler) slog.Handler { return inner.WithGroup(name) })
+}
+
+func (h *logHandler) and(next func(slog.Handler) slog.Handler) slog.Handler {
+	return &logHandler{call: h.call, with: append(h.with[:len(h.with):len(h.with)], next)}
+}
+
+// Handle sends one record.
+func (h *logHandler) Handle(ctx context.Context, record slog.Record) error {
+	var text strings.Builder
+	var inner slog.Handler = slog.NewJSONHandler(&text, &slog.HandlerOptions{Level: record.Level, ReplaceAttr: dropBuiltin})
+	for _, next := range h.with {
+		inner = next(inner)
+	}
+	var fields protocol.Map[json.RawMessage]
+	if err := inner.Handle(ctx, record); err != nil {
+		return err
+	}
+	if err := json.Unmarshal([]byte(text.String()), &fields); err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
+	return h.call.engine.Notify(protocol.MethodLog, protocol.LogParams{
+		Call: h.call.id, Level: logLevel(record.Level), Message: protocol.CutMessage(record.Message), Fields: fields,
+	})
+}
+
+// dropBuiltin leaves out what a log line of the protocol has in other members.
+func dropBuiltin(groups []string, attr slog.Attr) slog.Attr {
+	if len(groups) == 0 {
+		switch attr.Key {
+		case slog.TimeKey, slog.LevelKey, slog.MessageKey:
+			return slog.Attr{}
+		}
+	}
+	return attr
+}
+
+func logLevel(level slog.Level) protocol.LogLevel {
+	switch {
+	case level < slog.LevelInfo:
+		return protocol.LogDebug
+	case level < slog.LevelWarn:
+		return protocol.LogInfo
+	case level < slog.LevelError:
+		return protocol.LogWarning
+	}
+	return protocol.LogError
+}
+
+// asStepError makes a *StepError of an error that says that a step failed.
+func asStepError(err error) error {
+	failure, ok := errors.AsType[*protocol.Error](err)
+	if !ok || failure.Code != protocol.CodeStepFailed {
+		return err
+	}
+	out := &StepError{Err: failure}
+	if failure.Step != nil {
+		out.Args, out.ExitCode = failure.Step.Args, failure.Step.ExitCode
+	}
+	return out
+}
