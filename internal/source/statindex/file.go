@@ -1,0 +1,229 @@
+package statindex
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// The file: magic, the length and the checksum of the table, the table, and then one section for each of its folders:
+//
+//	table:   for each folder, sorted: uvarint length and bytes of its path, uvarint number of entries, uvarint length and
+//	         4 bytes checksum of its section
+//	section: for each file, sorted: uvarint length and bytes of its name, then size, mtime, ctime and inode (8 bytes each),
+//	         mode (4), SHA-256 (32)
+//
+// Numbers are little-endian, checksums CRC-32C. A change of the format changes the magic.
+const (
+	magic      = "towstat\x01"
+	headerSize = len(magic) + 8
+	fixedSize  = 8*4 + 4 + 32
+	maxName    = 1 << 16
+)
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+
+// Open reads the index in the file at path; "" is an index that is never saved. One that cannot be read is empty.
+func Open(path string) *Index {
+	x := &Index{path: path, folders: map[string]*Folder{}}
+	if path == "" {
+		return x
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return x
+	}
+	if folders, ok := decodeTable(data); ok {
+		for _, f := range folders {
+			f.index = x
+		}
+		x.folders = folders
+	}
+	return x
+}
+
+// decoder reads values off the front of a slice; ok turns false at the first that is not whole.
+type decoder struct {
+	b  []byte
+	ok bool
+}
+
+func (d *decoder) take(n int) []byte {
+	if !d.ok || n < 0 || n > len(d.b) {
+		d.ok = false
+		return nil
+	}
+	t := d.b[:n]
+	d.b = d.b[n:]
+	return t
+}
+
+func (d *decoder) number(limit int) int {
+	v, n := binary.Uvarint(d.b)
+	if !d.ok || n <= 0 || v > uint64(limit) {
+		d.ok = false
+		return 0
+	}
+	d.b = d.b[n:]
+	return int(v)
+}
+
+func decodeTable(data []byte) (map[string]*Folder, bool) {
+	d := decoder{b: data, ok: true}
+	if string(d.take(len(magic))) != magic {
+		return nil, false
+	}
+	head := d.take(8)
+	if !d.ok {
+		return nil, false
+	}
+	table := d.take(int(binary.LittleEndian.Uint32(head)))
+	if !d.ok || checksum(table) != binary.LittleEndian.Uint32(head[4:]) {
+		return nil, false
+	}
+	sections := decoder{b: d.b, ok: true}
+	folders := make(map[string]*Folder)
+	for t := (decoder{b: table, ok: true}); len(t.b) > 0; {
+		path := string(t.take(t.number(maxName)))
+		f := &Folder{count: t.number(len(data))}
+		size := t.number(len(data))
+		sum := t.take(4)
+		if f.raw = sections.take(size); !t.ok || !sections.ok {
+			return nil, false
+		}
+		f.sum = binary.LittleEndian.Uint32(sum)
+		folders[path] = f
+	}
+	return folders, true
+}
+
+// decodeEntries returns nothing for a section that is damaged.
+func decodeEntries(raw []byte, sum uint32, count int) []entry {
+	if checksum(raw) != sum || count > len(raw)/fixedSize {
+		return nil
+	}
+	text := string(raw)
+	entries := make([]entry, 0, count)
+	d := decoder{b: raw, ok: true}
+	for range count {
+		length := d.number(maxName)
+		at := len(raw) - len(d.b)
+		d.take(length)
+		b := d.take(fixedSize)
+		if !d.ok {
+			return nil
+		}
+		e := entry{name: text[at : at+length], stat: Stat{
+			Size:  int64(binary.LittleEndian.Uint64(b)),
+			Mtime: int64(binary.LittleEndian.Uint64(b[8:])),
+			Ctime: int64(binary.LittleEndian.Uint64(b[16:])),
+			Inode: binary.LittleEndian.Uint64(b[24:]),
+			Mode:  binary.LittleEndian.Uint32(b[32:]),
+		}}
+		copy(e.hash[:], b[36:])
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+func encodeEntries(entries []entry) []byte {
+	b := make([]byte, 0, len(entries)*(fixedSize+24))
+	for i := range entries {
+		e := &entries[i]
+		b = binary.AppendUvarint(b, uint64(len(e.name)))
+		b = append(b, e.name...)
+		b = binary.LittleEndian.AppendUint64(b, uint64(e.stat.Size))
+		b = binary.LittleEndian.AppendUint64(b, uint64(e.stat.Mtime))
+		b = binary.LittleEndian.AppendUint64(b, uint64(e.stat.Ctime))
+		b = binary.LittleEndian.AppendUint64(b, e.stat.Inode)
+		b = binary.LittleEndian.AppendUint32(b, e.stat.Mode)
+		b = append(b, e.hash[:]...)
+	}
+	return b
+}
+
+// section returns the bytes to save for the folder, none where there is nothing to remember.
+func (f *Folder) section(path string) (raw []byte, sum uint32, count int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.used {
+		// Nobody asked for it this time; another pipeline may. It goes when its folder goes.
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return nil, 0, 0
+		}
+		return f.raw, f.sum, f.count
+	}
+	f.merge()
+	entries := f.sorted
+	if f.listed != nil {
+		entries = slices.DeleteFunc(slices.Clone(entries), func(e entry) bool { return !f.listed(e.name) })
+	}
+	raw = encodeEntries(entries)
+	return raw, checksum(raw), len(entries)
+}
+
+// Save writes the index to its file if it has learnt anything. The file is replaced in one step, so that another process
+// reads either the old one or the new one.
+func (x *Index) Save() (err error) {
+	if x.path == "" || !x.dirty.Swap(false) {
+		return nil
+	}
+	x.mu.Lock()
+	paths := slices.Sorted(maps.Keys(x.folders))
+	x.mu.Unlock()
+	var table []byte
+	var sections [][]byte
+	for _, path := range paths {
+		x.mu.Lock()
+		f := x.folders[path]
+		x.mu.Unlock()
+		raw, sum, count := f.section(path)
+		if count == 0 || len(path) > maxName {
+			continue
+		}
+		table = binary.AppendUvarint(table, uint64(len(path)))
+		table = append(table, path...)
+		table = binary.AppendUvarint(table, uint64(count))
+		table = binary.AppendUvarint(table, uint64(len(raw)))
+		table = binary.LittleEndian.AppendUint32(table, sum)
+		sections = append(sections, raw)
+	}
+	if err := x.write(table, sections); err != nil {
+		x.dirty.Store(true)
+		return fmt.Errorf("save the stat index: %w", err)
+	}
+	return nil
+}
+
+func (x *Index) write(table []byte, sections [][]byte) (err error) {
+	// It is not synced: what a crash leaves behind does not fit its checksums and is taken for an empty index.
+	tmp, err := os.CreateTemp(filepath.Dir(x.path), filepath.Base(x.path)+".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(tmp.Name()))
+		}
+	}()
+	head := append(make([]byte, 0, headerSize), magic...)
+	head = binary.LittleEndian.AppendUint32(head, uint32(len(table)))
+	head = binary.LittleEndian.AppendUint32(head, checksum(table))
+	w := bufio.NewWriterSize(tmp, 1<<20)
+	for _, b := range append([][]byte{head, table}, sections...) {
+		if _, err := w.Write(b); err != nil {
+			return errors.Join(err, tmp.Close())
+		}
+	}
+	if err := errors.Join(w.Flush(), tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), x.path)
+}
