@@ -86,7 +86,7 @@ func (c *checker) declare(p protocol.Stage) *Stage {
 	if p.Kind != protocol.KindStage && p.Kind != protocol.KindEffect {
 		c.add(s.Site, "", "stage %s is of kind %q, which is not known", p.Name, p.Kind)
 	}
-	if retry, timeout := p.Policy.Retry, p.Policy.TimeoutMS; retry != nil && *retry < 0 || timeout != nil && *timeout < 0 {
+	if p.Policy.Retry < 0 || p.Policy.TimeoutMS < 0 {
 		c.add(s.Site, "", "stage %s has a negative retry or timeout", p.Name)
 	}
 	if err := checkType(p.Output, 0); err != nil {

@@ -1,0 +1,196 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/towpath/towpath/internal/actioncache"
+	"github.com/towpath/towpath/internal/cas"
+	"github.com/towpath/towpath/internal/digest"
+	"github.com/towpath/towpath/internal/event"
+	"github.com/towpath/towpath/internal/plan"
+	"github.com/towpath/towpath/internal/session"
+	"github.com/towpath/towpath/protocol"
+)
+
+// cancelGrace is how long a function may take to end once it has been asked to. Then its process is ended.
+const cancelGrace = 10 * time.Second
+
+// call calls the function of a node and stores what it returns.
+func (r *run) call(ctx context.Context, n *node) answer {
+	a := answer{node: n}
+	reasons := n.probed.reasons
+	key := ""
+	if !n.probed.key.IsZero() {
+		key = n.probed.key.String()
+	}
+	r.rec.emit(event.StageStarted{Stage: n.name, Key: key, Reasons: reasons})
+	a.value, a.failure = r.callFunction(ctx, n)
+	a.duration = r.e.c.Now().Sub(n.began)
+	return a
+}
+
+func (r *run) callFunction(ctx context.Context, n *node) (json.RawMessage, error) {
+	w, err := r.startWorker(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	calling := newCalling(ctx, r, n)
+	defer calling.close()
+	ended := make(chan struct{})
+	defer close(ended)
+	context.AfterFunc(ctx, func() {
+		select {
+		case <-ended:
+		case <-time.After(cancelGrace):
+			w.Kill()
+		}
+	})
+	in := inputs(n, r.p, r.valueOf)
+	result, err := w.Call(ctx, protocol.StageCallParams{Stage: n.name, Function: n.stage.Function, Inputs: in}, func(id uint64) {
+		r.ops.open(id, calling)
+	})
+	calling.close()
+	if err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+			return nil, context.Cause(ctx)
+		}
+		return nil, err
+	}
+	if err := calling.err(); err != nil {
+		return nil, err
+	}
+	value, err := r.accept(ctx, n, result.Value)
+	if err != nil {
+		return nil, err
+	}
+	rec := stageRecord{
+		Value: value, Files: r.p.session.Late(result.Files), Tools: calling.toolsUsed(), Run: r.rec.id, Duration: r.e.c.Now().Sub(n.began),
+	}
+	return value, r.store(ctx, n, rec)
+}
+
+// accept checks what a function returned: that it is what the plan says, and that all it refers to is in the store.
+func (r *run) accept(ctx context.Context, n *node, raw json.RawMessage) (json.RawMessage, error) {
+	value, err := protocol.Canonicalize(raw)
+	if err != nil {
+		return nil, protocol.Errorf(protocol.CodeFailed, "stage %s returned a value that cannot be kept: %v", n.name, err)
+	}
+	if len(value) > plan.MaxValue {
+		return nil, &protocol.Error{
+			Code: protocol.CodeTooLarge, Message: fmt.Sprintf("stage %s returned a value of %d bytes, at most %d are allowed", n.name, len(value), plan.MaxValue),
+			Hint: "return a File that holds it",
+		}
+	}
+	if err := plan.CheckValue(n.stage.Output, value); err != nil {
+		return nil, protocol.Errorf(protocol.CodeFailed, "stage %s returned something else than it declares: %v", n.name, err)
+	}
+	artifacts, err := plan.Artifacts(value)
+	if err != nil {
+		return nil, fmt.Errorf("read the value of stage %s: %w", n.name, err)
+	}
+	missing, err := newPresence(r.e.c.Store).missing(ctx, artifacts)
+	if err != nil {
+		return nil, fmt.Errorf("check the outputs of stage %s: %w", n.name, err)
+	}
+	if missing != "" {
+		return nil, protocol.Errorf(protocol.CodeFailed, "stage %s returned %s, which is not in the store", n.name, missing)
+	}
+	return value, nil
+}
+
+// store records the result of a node once everything that it refers to is durable. Effects have no key and are never recorded.
+func (r *run) store(ctx context.Context, n *node, rec stageRecord) error {
+	if n.stage.Effect() {
+		return nil
+	}
+	store := r.e.c.Store
+	if err := putDocument(ctx, store, n.probed.key, n.probed.document); err != nil {
+		return fmt.Errorf("store the key of stage %s: %w", n.name, err)
+	}
+	manifest, err := r.p.session.Manifest.Document()
+	if err != nil {
+		return fmt.Errorf("store the program of stage %s: %w", n.name, err)
+	}
+	if err := putDocument(ctx, store, r.program, manifest); err != nil {
+		return fmt.Errorf("store the program of stage %s: %w", n.name, err)
+	}
+	if err := store.Flush(ctx); err != nil {
+		return fmt.Errorf("make the result of stage %s durable: %w", n.name, err)
+	}
+	b, err := json.Marshal(rec)
+	if err != nil {
+		return fmt.Errorf("record the result of stage %s: %w", n.name, err)
+	}
+	if err := r.e.c.Cache.Put(ctx, actioncache.Stage, n.probed.key, b); err != nil {
+		return fmt.Errorf("record the result of stage %s: %w", n.name, err)
+	}
+	return nil
+}
+
+func putDocument(ctx context.Context, store cas.Store, want digest.Digest, document []byte) error {
+	missing, err := store.Missing(ctx, []digest.Digest{want})
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	_, err = cas.PutBytes(ctx, store, document)
+	return err
+}
+
+// describe tells a failure in an event.
+func describe(err error, n *node) *event.Failure {
+	f := &event.Failure{Code: string(protocol.CodeInternal), Message: err.Error()}
+	if n != nil && n.stage.Site.File != "" {
+		f.File, f.Line = n.stage.Site.File, n.stage.Site.Line
+	}
+	var pe *protocol.Error
+	var lost *session.LostError
+	var program *session.Error
+	switch {
+	case errors.As(err, &pe):
+		f.Code, f.Message, f.Hint, f.Trace = string(pe.Code), pe.Message, pe.Hint, pe.Trace
+		if pe.Site != nil {
+			f.File, f.Line = pe.Site.File, pe.Site.Line
+		}
+		if pe.Step != nil {
+			f.ExitCode = pe.Step.ExitCode
+		}
+	case errors.As(err, &lost):
+		f.Code, f.Trace = string(protocol.CodeFailed), lost.Output
+		if n != nil {
+			f.Message = fmt.Sprintf("stage %s was running when %s", n.name, lost.Error())
+		}
+		f.Hint = "a function must not end its process; what it printed last is above"
+	case errors.As(err, &program):
+		f.Code, f.Hint, f.Trace = string(protocol.CodePipeline), program.Hint, program.Trace
+	}
+	return f
+}
+
+// exitCode is the exit code of a run that failed by err.
+func exitCode(err error) int {
+	var program *session.Error
+	var lost *session.LostError
+	switch protocol.CodeOf(err) {
+	case protocol.CodePipeline:
+		return ExitPipeline
+	case protocol.CodeInternal, protocol.CodeUnsupported:
+		return ExitFault
+	case "":
+		switch {
+		case errors.As(err, &program):
+			return ExitPipeline
+		case errors.As(err, &lost):
+			return ExitFailed
+		}
+		return ExitFault
+	default:
+		return ExitFailed
+	}
+}

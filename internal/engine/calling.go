@@ -1,0 +1,252 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/towpath/towpath/internal/digest"
+	"github.com/towpath/towpath/internal/event"
+	"github.com/towpath/towpath/protocol"
+)
+
+// calling is one call of a stage's function, from the engine's side: its log, its steps, and what it holds open.
+type calling struct {
+	ctx    context.Context
+	run    *run
+	node   *node
+	forget func() // set when the call's id is known
+
+	readers readers
+
+	mu     sync.Mutex
+	closed bool
+	steps  int
+	log    io.WriteCloser
+	logErr error
+	tools  map[string]toolUse
+	blobs  map[uint64]*blob
+	last   uint64
+}
+
+func newCalling(ctx context.Context, r *run, n *node) *calling {
+	return &calling{ctx: ctx, run: r, node: n, tools: map[string]toolUse{}, blobs: map[uint64]*blob{}}
+}
+
+// close ends the call: nothing can be asked for it any more, and what it began and did not finish is dropped.
+func (c *calling) close() {
+	if c.forget != nil {
+		c.forget()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	c.closed = true
+	for _, b := range c.blobs {
+		b.drop()
+	}
+	c.readers.close()
+	if c.log != nil {
+		c.logErr = errors.Join(c.logErr, c.log.Close())
+	}
+}
+
+// err tells what went wrong with the log, which must not go unnoticed: a log that lacks lines is worse than a stage that failed.
+func (c *calling) err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.logErr != nil {
+		return fmt.Errorf("write the log of stage %s: %w", c.node.name, c.logErr)
+	}
+	return nil
+}
+
+// nextStep numbers the steps of the call from 1.
+func (c *calling) nextStep() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.steps++
+	return c.steps
+}
+
+// writeLog appends to the stage's log.
+func (c *calling) writeLog(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.logErr != nil {
+		return
+	}
+	if c.log == nil {
+		if c.log, c.logErr = c.run.rec.log(c.node.name); c.logErr != nil {
+			return
+		}
+	}
+	_, c.logErr = io.WriteString(c.log, text)
+}
+
+// message takes a line that the stage's function logged.
+func (c *calling) message(p protocol.LogParams) {
+	fields := make(map[string]any, len(p.Fields))
+	text := strings.TrimRight(p.Message, "\n")
+	for _, name := range slices.Sorted(maps.Keys(p.Fields)) {
+		var v any
+		if err := json.Unmarshal(p.Fields[name], &v); err != nil {
+			continue // it came in a message that was valid JSON
+		}
+		fields[name] = v
+		text += fmt.Sprintf(" %s=%s", name, p.Fields[name])
+	}
+	c.writeLog(fmt.Sprintf("[%s] %s\n", p.Level, text))
+	c.run.rec.emit(event.StageLog{Stage: c.node.name, Level: string(p.Level), Message: p.Message, Fields: fields})
+}
+
+func (c *calling) use(t toolUse) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tools[t.Name] = t
+}
+
+// toolsUsed lists the tools that the stage asked for, by name.
+func (c *calling) toolsUsed() []toolUse {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []toolUse
+	for _, name := range slices.Sorted(maps.Keys(c.tools)) {
+		out = append(out, c.tools[name])
+	}
+	return out
+}
+
+// toolUse is a program of the machine that a stage was given.
+type toolUse struct {
+	Name  string `json:"name"`
+	Path  string `json:"path"`
+	Size  int64  `json:"size"`
+	MTime int64  `json:"mtime_ns"`
+}
+
+// findTool looks a program up in PATH and resolves it to the real file.
+func findTool(lookup func(string) (string, bool), name string) (toolUse, error) {
+	if name == "" || strings.ContainsRune(name, filepath.Separator) || strings.ContainsRune(name, 0) {
+		return toolUse{}, invalid("%q is no name of a tool: it is looked up in PATH", name)
+	}
+	search, _ := lookup("PATH")
+	for _, dir := range filepath.SplitList(search) {
+		if !filepath.IsAbs(dir) {
+			continue // it means another program in every folder
+		}
+		real, err := filepath.EvalSymlinks(filepath.Join(dir, name))
+		if err != nil {
+			continue
+		}
+		info, err := os.Stat(real)
+		if err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+			continue
+		}
+		return toolUse{Name: name, Path: real, Size: info.Size(), MTime: info.ModTime().UnixNano()}, nil
+	}
+	return toolUse{}, &protocol.Error{
+		Code: protocol.CodeNotFound, Message: fmt.Sprintf("the tool %q was not found in PATH", name), Hint: "install it, or add its folder to PATH",
+	}
+}
+
+// blob is a file that a stage is storing.
+type blob struct {
+	w    *io.PipeWriter
+	done chan struct{}
+	d    digest.Digest
+	err  error
+}
+
+func (b *blob) drop() {
+	_ = b.w.CloseWithError(errDropped) // it never fails
+	<-b.done
+}
+
+var errDropped = errors.New("the file was not finished")
+
+func (o *operations) blobBegin(ctx context.Context, c *calling, _ json.RawMessage) (any, error) {
+	r, w := io.Pipe()
+	b := &blob{w: w, done: make(chan struct{})}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, invalid("the call has ended")
+	}
+	if len(c.blobs) >= maxBlobs {
+		return nil, protocol.Errorf(protocol.CodeTooLarge, "a stage stores at most %d files at once", maxBlobs)
+	}
+	putCtx := context.WithoutCancel(ctx) // it goes on after this request; drop ends it
+	go func() {
+		defer close(b.done)
+		b.d, b.err = o.e.c.Store.Put(putCtx, r)
+		_ = r.CloseWithError(b.err) // it never fails, and tells the writer
+	}()
+	c.last++
+	c.blobs[c.last] = b
+	return protocol.BlobBeginResult{Blob: c.last}, nil
+}
+
+// maxBlobs is how many files a call may be storing at once.
+const maxBlobs = 100
+
+func (c *calling) blob(id uint64, take bool) (*blob, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := c.blobs[id]
+	if b == nil {
+		return nil, protocol.Errorf(protocol.CodeNotFound, "there is no blob %d", id)
+	}
+	if take {
+		delete(c.blobs, id)
+	}
+	return b, nil
+}
+
+func (o *operations) blobAppend(_ context.Context, c *calling, params json.RawMessage) (any, error) {
+	var p protocol.BlobAppendParams
+	if err := protocol.Decode(params, &p); err != nil {
+		return nil, err
+	}
+	if len(p.Data) > protocol.MaxChunk {
+		return nil, protocol.Errorf(protocol.CodeTooLarge, "a part of a file has %d bytes, at most %d are allowed", len(p.Data), protocol.MaxChunk)
+	}
+	b, err := c.blob(p.Blob, false)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := b.w.Write(p.Data); err != nil {
+		return nil, fmt.Errorf("store a file: %w", err)
+	}
+	return protocol.BlobAppendResult{}, nil
+}
+
+func (o *operations) blobCommit(_ context.Context, c *calling, params json.RawMessage) (any, error) {
+	var p protocol.BlobCommitParams
+	if err := protocol.Decode(params, &p); err != nil {
+		return nil, err
+	}
+	if p.Name == "" || strings.Contains(p.Name, "/") || p.Name == "." || p.Name == ".." {
+		return nil, invalid("%q is no name of a file", p.Name)
+	}
+	b, err := c.blob(p.Blob, true)
+	if err != nil {
+		return nil, err
+	}
+	_ = b.w.Close() // it never fails
+	<-b.done
+	if b.err != nil {
+		return nil, fmt.Errorf("store %s: %w", p.Name, b.err)
+	}
+	return protocol.BlobCommitResult{Value: protocol.File{Digest: b.d.String(), Executable: p.Executable, Name: p.Name}}, nil
+}

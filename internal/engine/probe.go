@@ -1,0 +1,231 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/towpath/towpath/internal/actioncache"
+	"github.com/towpath/towpath/internal/cas"
+	"github.com/towpath/towpath/internal/digest"
+	"github.com/towpath/towpath/internal/event"
+	"github.com/towpath/towpath/internal/plan"
+	"github.com/towpath/towpath/internal/session"
+	"github.com/towpath/towpath/internal/tree"
+	"github.com/towpath/towpath/protocol"
+)
+
+// stageRecord is a stage's result in the action cache.
+type stageRecord struct {
+	// Value is what the stage returned, in canonical JSON.
+	Value json.RawMessage `json:"value"`
+	// Files and Tools are what the stage turned out to depend on besides its key. A result is used only while they are as they were.
+	Files []session.ReadFile `json:"files,omitempty"`
+	Tools []toolUse          `json:"tools,omitempty"`
+	// Run is the run that made the result; its history has the log.
+	Run      string        `json:"run"`
+	Duration time.Duration `json:"duration_ns"`
+}
+
+// probed is what is known of a node before it is called.
+type probed struct {
+	key      digest.Digest // zero for an effect
+	document []byte
+	hit      *stageRecord
+	reasons  []event.Reason // why there is no hit
+}
+
+// probe computes the key of a node and looks its result up.
+func (r *run) probe(ctx context.Context, n *node) answer {
+	a := answer{node: n, probe: true}
+	if n.isFanOut() {
+		a.isExpand = true
+		a.expand, a.failure = r.elementsOf(n)
+		return a
+	}
+	in := inputs(n, r.p, r.valueOf)
+	a.probed, a.failure = r.e.lookUp(ctx, n, in, r.p, r.present, r.reasons, r.q.NoCache)
+	return a
+}
+
+// elementsOf returns the elements over which a node is fanned out.
+func (r *run) elementsOf(n *node) ([]json.RawMessage, error) {
+	return elements(n.stage, inputValue(n.stage.Inputs[n.stage.Each].From.Each, r.p, r.valueOf))
+}
+
+func elements(s *plan.Stage, list json.RawMessage) ([]json.RawMessage, error) {
+	var out []json.RawMessage
+	if err := json.Unmarshal(list, &out); err != nil {
+		return nil, fmt.Errorf("read the list that stage %s is fanned out over: %w", s.Name, err)
+	}
+	if len(out) > protocol.MaxStages {
+		return nil, protocol.Errorf(protocol.CodeTooLarge, "stage %s is fanned out over %d elements, at most %d are allowed", s.Name, len(out), protocol.MaxStages)
+	}
+	return out, nil
+}
+
+// lookUp computes the key of a node from its inputs and looks for a result that can be used.
+func (e *Engine) lookUp(ctx context.Context, n *node, in map[string]json.RawMessage, p *prepared, present *presence, why *reasons, noCache bool) (probed, error) {
+	if n.stage.Effect() {
+		return probed{reasons: []event.Reason{{Kind: "effect", Text: "it is an effect, which always runs"}}}, nil
+	}
+	key := plan.Key{
+		Stage: n.stage.Name, Function: n.stage.Function, Program: p.session.Digest, Inputs: in,
+		Isolation: e.c.Executor.Isolation(), Protocol: protocol.Version,
+	}
+	out := probed{document: key.Document()}
+	out.key = digest.OfBytes(out.document)
+	if noCache {
+		out.reasons = []event.Reason{{Kind: "no-cache", Text: "the cache is not to be used"}}
+		return out, nil
+	}
+	value, ok, err := e.c.Cache.Get(ctx, actioncache.Stage, out.key)
+	if err != nil {
+		return out, fmt.Errorf("look up the result of stage %s: %w", n.name, err)
+	}
+	if !ok {
+		out.reasons = why.changed(ctx, n.name, out.key, key)
+		return out, nil
+	}
+	var rec stageRecord
+	if err := json.Unmarshal(value, &rec); err != nil {
+		out.reasons = []event.Reason{{Kind: "result", Text: "its stored result cannot be read"}}
+		return out, nil
+	}
+	reason, err := e.unusable(ctx, &rec, p, present)
+	if err != nil {
+		return out, fmt.Errorf("check the result of stage %s: %w", n.name, err)
+	}
+	if reason != nil {
+		out.reasons = []event.Reason{*reason}
+		return out, nil
+	}
+	out.hit = &rec
+	return out, nil
+}
+
+// unusable tells why a result that was found cannot be used, or nil.
+func (e *Engine) unusable(ctx context.Context, rec *stageRecord, p *prepared, present *presence) (*event.Reason, error) {
+	if len(rec.Files) > 0 {
+		name, err := p.session.Changed(ctx, rec.Files)
+		if err != nil {
+			return nil, err
+		}
+		if name != "" {
+			return &event.Reason{Kind: "file", Subject: name, Text: fmt.Sprintf("%s, which it read while it ran, changed", name)}, nil
+		}
+	}
+	for _, t := range rec.Tools {
+		if now, err := findTool(e.c.Lookup, t.Name); err != nil || now != t {
+			return &event.Reason{Kind: "tool", Subject: t.Name, Text: fmt.Sprintf("the tool %s changed", t.Name)}, nil
+		}
+	}
+	artifacts, err := plan.Artifacts(rec.Value)
+	if err != nil {
+		return &event.Reason{Kind: "result", Text: "its stored result cannot be read"}, nil
+	}
+	missing, err := present.missing(ctx, artifacts)
+	if err != nil || missing == "" {
+		return nil, err
+	}
+	return &event.Reason{Kind: "result", Subject: missing, Text: fmt.Sprintf("its output %s is not in the store any more", missing)}, nil
+}
+
+// presence checks whether artifacts are in the store, each once for a run.
+type presence struct {
+	store cas.Store
+
+	mu   sync.Mutex
+	dirs map[digest.Digest]bool
+}
+
+func newPresence(s cas.Store) *presence { return &presence{store: s, dirs: map[digest.Digest]bool{}} }
+
+// missing names the first artifact that is not wholly in the store.
+func (p *presence) missing(ctx context.Context, artifacts []plan.Artifact) (string, error) {
+	var files []digest.Digest
+	for _, a := range artifacts {
+		if !a.Directory {
+			files = append(files, a.Digest)
+		}
+	}
+	gone, err := p.store.Missing(ctx, files)
+	if err != nil {
+		return "", err
+	}
+	for _, a := range artifacts {
+		if a.Directory {
+			ok, err := p.directory(ctx, a.Digest)
+			if err != nil {
+				return "", err
+			}
+			if !ok {
+				return label(a), nil
+			}
+			continue
+		}
+		if len(gone) > 0 && a.Digest == gone[0] {
+			return label(a), nil
+		}
+	}
+	return "", nil
+}
+
+func label(a plan.Artifact) string {
+	switch {
+	case a.Path != "":
+		return a.Path
+	case a.Name != "":
+		return a.Name
+	}
+	return a.Digest.Short()
+}
+
+func (p *presence) directory(ctx context.Context, d digest.Digest) (bool, error) {
+	p.mu.Lock()
+	ok, known := p.dirs[d]
+	p.mu.Unlock()
+	if known {
+		return ok, nil
+	}
+	ok, err := whole(ctx, p.store, d)
+	if err != nil {
+		return false, err
+	}
+	p.mu.Lock()
+	p.dirs[d] = ok
+	p.mu.Unlock()
+	return ok, nil
+}
+
+// whole tells whether a directory and all that is in it is in the store.
+func whole(ctx context.Context, store cas.Store, d digest.Digest) (bool, error) {
+	all, err := tree.Closure(ctx, store, d)
+	if isGone(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	gone, err := store.Missing(ctx, all)
+	return len(gone) == 0, err
+}
+
+// isGone tells whether a blob is not there, or is not what it should be, which comes to the same.
+func isGone(err error) bool {
+	var corrupt *cas.CorruptError
+	return errors.Is(err, fs.ErrNotExist) || errors.As(err, &corrupt)
+}
+
+func directoryValue(d digest.Digest) json.RawMessage {
+	var b bytes.Buffer
+	b.WriteString(`{"$directory":{"digest":"`)
+	b.WriteString(d.String())
+	b.WriteString(`"}}`)
+	return b.Bytes()
+}

@@ -1,0 +1,359 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/towpath/towpath/internal/actioncache"
+	"github.com/towpath/towpath/internal/cas"
+	"github.com/towpath/towpath/internal/digest"
+	"github.com/towpath/towpath/internal/event"
+	"github.com/towpath/towpath/internal/executor"
+	"github.com/towpath/towpath/internal/tree"
+	"github.com/towpath/towpath/protocol"
+)
+
+// stepRecord is a step's result in the action cache.
+type stepRecord struct {
+	ExitCode int           `json:"exit_code"`
+	Stdout   digest.Digest `json:"stdout"`
+	Stderr   digest.Digest `json:"stderr"`
+	Entries  []tree.Entry  `json:"entries"`
+	Root     digest.Digest `json:"root"`
+	Duration time.Duration `json:"duration_ns"`
+	Run      string        `json:"run"`
+}
+
+// stepRun runs one command, or finds that it has been run.
+func (o *operations) stepRun(ctx context.Context, c *calling, params json.RawMessage) (any, error) {
+	var p protocol.StepRunParams
+	if err := protocol.Decode(params, &p); err != nil {
+		return nil, err
+	}
+	action, err := o.action(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	key := action.Digest()
+	// Two equal steps at once are one step: the second finds what the first has recorded.
+	unlock, err := o.locks.lock(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	s := &step{o: o, c: c, p: p, action: action, key: key, number: c.nextStep()}
+	o.run.rec.emit(event.StepStarted{Stage: c.node.name, Step: s.number, Args: p.Args, Key: key.String()})
+	c.writeLog("$ " + shellWords(p.Args) + "\n")
+	if !c.node.stage.Effect() && !o.run.q.NoCache {
+		rec, err := s.lookUp(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if rec != nil {
+			return s.cached(*rec)
+		}
+	}
+	return s.execute(ctx)
+}
+
+// action makes the canonical form of a step.
+func (o *operations) action(ctx context.Context, p protocol.StepRunParams) (executor.Action, error) {
+	size := 0
+	for _, a := range p.Args {
+		size += len(a) + 1
+	}
+	command := executor.Command{Args: p.Args, Cwd: p.Cwd, Outputs: p.Outputs}
+	for name, value := range p.Env {
+		size += len(name) + len(value) + 2
+		command.Env = append(command.Env, executor.EnvVar{Name: name, Value: value})
+	}
+	if size > protocol.MaxStepText {
+		return executor.Action{}, protocol.Errorf(protocol.CodeTooLarge, "the arguments and variables of a step take %d bytes, at most %d are allowed", size, protocol.MaxStepText)
+	}
+	root, err := o.merge(ctx, p.Tree)
+	if err != nil {
+		return executor.Action{}, err
+	}
+	return executor.NewAction(command, root, executor.Platform(o.e.c.Executor.Isolation()))
+}
+
+// step is one step under way.
+type step struct {
+	o      *operations
+	c      *calling
+	p      protocol.StepRunParams
+	action executor.Action
+	key    digest.Digest
+	number int
+}
+
+// lookUp returns the step's result from the cache, or nil. A result that this caller would not accept is none.
+func (s *step) lookUp(ctx context.Context) (*stepRecord, error) {
+	value, ok, err := s.o.e.c.Cache.Get(ctx, actioncache.Step, s.key)
+	if err != nil {
+		return nil, fmt.Errorf("look up the result of a step: %w", err)
+	}
+	var rec stepRecord
+	if !ok || json.Unmarshal(value, &rec) != nil || !s.p.OK.Accepts(rec.ExitCode) {
+		return nil, nil
+	}
+	gone, err := s.o.e.c.Store.Missing(ctx, []digest.Digest{rec.Stdout, rec.Stderr})
+	if err != nil || len(gone) > 0 {
+		return nil, err
+	}
+	ok, err = whole(ctx, s.o.e.c.Store, rec.Root)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return &rec, nil
+}
+
+func (s *step) cached(rec stepRecord) (any, error) {
+	s.c.writeLog(fmt.Sprintf("(cached: run %s did it)\n", rec.Run))
+	s.o.run.rec.emit(event.StepFinished{Stage: s.c.node.name, Step: s.number, Cached: true, ExitCode: rec.ExitCode, Duration: rec.Duration})
+	return result(rec, true), nil
+}
+
+func result(rec stepRecord, cached bool) protocol.StepRunResult {
+	out := protocol.StepRunResult{
+		ExitCode: rec.ExitCode, Cached: cached, Tree: protocol.Directory{Digest: rec.Root.String()},
+		Stdout: protocol.File{Digest: rec.Stdout.String(), Name: "stdout"}, Stderr: protocol.File{Digest: rec.Stderr.String(), Name: "stderr"},
+	}
+	for _, e := range rec.Entries {
+		out.Outputs = append(out.Outputs, wireEntry(e))
+	}
+	return out
+}
+
+// execute runs the step and records its result.
+func (s *step) execute(ctx context.Context) (any, error) {
+	select {
+	case s.o.steps <- struct{}{}:
+		defer func() { <-s.o.steps }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	stdout, stderr := s.capture(ctx, "stdout"), s.capture(ctx, "stderr")
+	res, err := s.o.e.c.Executor.Execute(ctx, s.action, executor.Options{Stdout: stdout, Stderr: stderr, Accept: s.p.OK.Accepts})
+	outDigest, outErr := stdout.finish()
+	errDigest, errErr := stderr.finish()
+	err = errors.Join(err, outErr, errErr)
+	done := event.StepFinished{
+		Stage: s.c.node.name, Step: s.number, ExitCode: res.ExitCode, Signal: res.Signal, Duration: res.Duration,
+		UserTime: res.UserTime, SysTime: res.SystemTime, MaxRSS: res.MaxRSSBytes,
+	}
+	if err != nil {
+		done.Error = err.Error()
+	}
+	s.o.run.rec.emit(done)
+	if err != nil {
+		return nil, err
+	}
+	if !res.Accepted {
+		return nil, s.failed(res)
+	}
+	if len(res.Missing) > 0 {
+		return nil, s.lacks(res.Missing)
+	}
+	rec := stepRecord{
+		ExitCode: res.ExitCode, Stdout: outDigest, Stderr: errDigest, Entries: res.Entries, Root: res.Root, Duration: res.Duration, Run: s.o.run.rec.id,
+	}
+	return result(rec, false), s.record(ctx, rec)
+}
+
+// record makes the result of the step durable, and then known.
+func (s *step) record(ctx context.Context, rec stepRecord) error {
+	if s.c.node.stage.Effect() {
+		return nil
+	}
+	actionBytes, commandBytes, _ := s.action.Encode()
+	for _, b := range [][]byte{actionBytes, commandBytes} {
+		if _, err := cas.PutBytes(ctx, s.o.e.c.Store, b); err != nil {
+			return fmt.Errorf("store a step: %w", err)
+		}
+	}
+	if err := s.o.e.c.Store.Flush(ctx); err != nil {
+		return fmt.Errorf("make the result of a step durable: %w", err)
+	}
+	b, err := json.Marshal(rec)
+	if err != nil {
+		return fmt.Errorf("record the result of a step: %w", err)
+	}
+	if err := s.o.e.c.Cache.Put(ctx, actioncache.Step, s.key, b); err != nil {
+		return fmt.Errorf("record the result of a step: %w", err)
+	}
+	return nil
+}
+
+// failed says that the command ended in a way that the stage does not accept.
+func (s *step) failed(res executor.Result) error {
+	how := fmt.Sprintf("exit code %d", res.ExitCode)
+	if res.Signal != "" {
+		how = "signal " + res.Signal
+	}
+	s.c.writeLog(fmt.Sprintf("(ended with %s)\n", how))
+	return &protocol.Error{
+		Code: protocol.CodeStepFailed, Message: fmt.Sprintf("%s ended with %s", shellWords(s.p.Args), how),
+		Step: &protocol.StepFailure{ExitCode: res.ExitCode, Args: s.p.Args},
+	}
+}
+
+// lacks says that the command succeeded and did not make what it was said to make.
+func (s *step) lacks(missing []string) error {
+	message := fmt.Sprintf("%s did not make %s", shellWords(s.p.Args), missing[0])
+	if strings.ContainsAny(missing[0], `*?[{\`) {
+		message = fmt.Sprintf("%s made nothing that matches %s", shellWords(s.p.Args), missing[0])
+	}
+	hint := "outputs are relative to the top of the step's workspace"
+	if s.p.Cwd != "" && !strings.HasPrefix(missing[0], s.p.Cwd+"/") {
+		hint += fmt.Sprintf(", not to its cwd: did you mean %s?", path.Join(s.p.Cwd, missing[0]))
+	}
+	s.c.writeLog("(" + message + ")\n")
+	return &protocol.Error{
+		Code: protocol.CodeStepFailed, Message: message, Hint: hint, Step: &protocol.StepFailure{ExitCode: 0, Args: s.p.Args},
+	}
+}
+
+// shellWords writes arguments as a person would type them.
+func shellWords(args []string) string {
+	words := make([]string, len(args))
+	for i, a := range args {
+		words[i] = a
+		if a == "" || strings.ContainsAny(a, " \t\n\"'\\$`&|;<>()*?[]{}~#!") {
+			words[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// captured takes what a step prints on one stream: whole into the store, in lines into the log and the events.
+type captured struct {
+	s      *step
+	stream string
+	buf    []byte
+
+	pipe *io.PipeWriter
+	done chan struct{}
+	d    digest.Digest
+	err  error
+}
+
+// maxText bounds a piece of output in an event.
+const maxText = 32 << 10
+
+func (s *step) capture(ctx context.Context, stream string) *captured {
+	r, w := io.Pipe()
+	c := &captured{s: s, stream: stream, pipe: w, done: make(chan struct{})}
+	go func() {
+		defer close(c.done)
+		c.d, c.err = s.o.e.c.Store.Put(context.WithoutCancel(ctx), r)
+		_ = r.CloseWithError(c.err) // it never fails, and tells the writer
+	}()
+	return c
+}
+
+// Write implements io.Writer.
+func (c *captured) Write(p []byte) (int, error) {
+	if n, err := c.pipe.Write(p); err != nil {
+		return n, err
+	}
+	c.buf = append(c.buf, p...)
+	for len(c.buf) > 0 {
+		end := lastLine(c.buf)
+		if end == 0 {
+			break
+		}
+		c.tell(c.buf[:end])
+		c.buf = append(c.buf[:0], c.buf[end:]...)
+	}
+	return len(p), nil
+}
+
+// lastLine returns how much of b to tell now: all whole lines up to maxText, a part of a longer line, or nothing.
+func lastLine(b []byte) int {
+	if len(b) <= maxText {
+		for i := len(b); i > 0; i-- {
+			if b[i-1] == '\n' {
+				return i
+			}
+		}
+		return 0
+	}
+	for i := maxText; i > 0; i-- {
+		if b[i-1] == '\n' {
+			return i
+		}
+	}
+	end := maxText
+	for end > maxText-utf8.UTFMax && !utf8.RuneStart(b[end]) {
+		end--
+	}
+	return end
+}
+
+func (c *captured) tell(b []byte) {
+	text := strings.ToValidUTF8(string(b), "\uFFFD")
+	c.s.c.writeLog(text)
+	c.s.o.run.rec.emit(event.StepOutput{Stage: c.s.c.node.name, Step: c.s.number, Stream: c.stream, Text: text})
+}
+
+// finish returns the digest of everything that was written.
+func (c *captured) finish() (digest.Digest, error) {
+	if len(c.buf) > 0 {
+		if c.buf[len(c.buf)-1] != '\n' {
+			c.buf = append(c.buf, '\n')
+		}
+		c.tell(c.buf)
+	}
+	_ = c.pipe.Close() // it never fails
+	<-c.done
+	if c.err != nil {
+		return c.d, fmt.Errorf("store what the step printed on %s: %w", c.stream, c.err)
+	}
+	return c.d, nil
+}
+
+// keyed is a set of locks by key, of which only those in use exist.
+type keyed struct {
+	mu sync.Mutex
+	m  map[digest.Digest]*lock
+}
+
+type lock struct {
+	held  chan struct{}
+	users int
+}
+
+// lock waits until no one else holds the key.
+func (k *keyed) lock(ctx context.Context, key digest.Digest) (unlock func(), err error) {
+	k.mu.Lock()
+	l := k.m[key]
+	if l == nil {
+		l = &lock{held: make(chan struct{}, 1)}
+		k.m[key] = l
+	}
+	l.users++
+	k.mu.Unlock()
+	leave := func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if l.users--; l.users == 0 {
+			delete(k.m, key)
+		}
+	}
+	select {
+	case l.held <- struct{}{}:
+		return func() { <-l.held; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, context.Cause(ctx)
+	}
+}
