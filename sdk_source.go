@@ -11,7 +11,7 @@ import (
 //go:embed codec.go doc.go engine.go files.go locator.go options.go param.go pipeline.go
 //go:embed process_other.go process_unix.go ref.go sdk_source.go step.go tow.go types.go worker.go
 //go:embed protocol/canonical.go protocol/conn.go protocol/doc.go protocol/errors.go protocol/frame.go
-//go:embed protocol/messages.go protocol/plan.go protocol/scan.go protocol/values.go
+//go:embed protocol/messages.go protocol/plan.go protocol/plan_decode.go protocol/scan.go protocol/values.go
 var sdkSource embed.FS
 
 // SDKSource returns the source of this package and of package protocol, without

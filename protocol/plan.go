@@ -18,22 +18,16 @@ type Plan struct {
 // DecodePlan reads a plan. It refuses one of another version; that names are
 // unique, edges fit and the graph has no cycle is for the engine to check.
 func DecodePlan(text []byte) (Plan, error) {
-	var plan Plan
-	if err := json.Unmarshal(text, &plan); err != nil {
-		return Plan{}, fmt.Errorf("plan: %w", err)
+	s := scanner{in: bytes.Clone(text)} // values in the plan are parts of it
+	plan, err := s.plan(maxFrameNesting)
+	if err == nil {
+		err = s.finish()
+	}
+	if err != nil {
+		return Plan{}, fmt.Errorf("plan: byte %d: %w", s.pos, err)
 	}
 	if plan.Version != Version {
 		return Plan{}, fmt.Errorf("plan: version %d is not known", plan.Version)
-	}
-	for i := range plan.Stages {
-		if err := plan.Stages[i].check(); err != nil {
-			return Plan{}, fmt.Errorf("plan: stage %q: %w", plan.Stages[i].Name, err)
-		}
-	}
-	for i := range plan.Params {
-		if plan.Params[i].Type.Kind == "" {
-			return Plan{}, fmt.Errorf("plan: parameter %q has no type", plan.Params[i].Name)
-		}
 	}
 	return plan, nil
 }
@@ -305,46 +299,14 @@ func (t Type) write(b *bytes.Buffer) error {
 
 // UnmarshalJSON reads a type.
 func (t *Type) UnmarshalJSON(data []byte) error {
-	if len(data) > 1 && data[0] == '"' {
-		switch kind := TypeKind(data[1 : len(data)-1]); kind {
-		case TypeNull, TypeBool, TypeInt, TypeFloat, TypeString, TypeFile, TypeDirectory, TypeTestReport, TypeSecret:
-			*t = Type{Kind: kind}
-			return nil
-		}
-		return fmt.Errorf("type %s is not known", data)
+	s := scanner{in: data}
+	typ, err := s.typ(MaxNesting)
+	if err == nil {
+		err = s.finish()
 	}
-	var parts struct {
-		List     *Type   `json:"list"`
-		Map      *Type   `json:"map"`
-		Optional *Type   `json:"optional"`
-		Record   *Record `json:"record"`
+	if err != nil {
+		return fmt.Errorf("type %.100s: %w", data, err)
 	}
-	if err := json.Unmarshal(data, &parts); err != nil {
-		return err
-	}
-	var found []Type
-	if parts.List != nil {
-		found = append(found, Type{Kind: TypeList, Elem: parts.List})
-	}
-	if parts.Map != nil {
-		found = append(found, Type{Kind: TypeMap, Elem: parts.Map})
-	}
-	if parts.Optional != nil {
-		found = append(found, Type{Kind: TypeOptional, Elem: parts.Optional})
-	}
-	if parts.Record != nil {
-		found = append(found, Type{Kind: TypeRecord, Record: parts.Record})
-	}
-	if len(found) != 1 {
-		return fmt.Errorf("type %.100s has %d parts that are known, not one", data, len(found))
-	}
-	if parts.Record != nil {
-		for _, field := range parts.Record.Fields {
-			if field.Type.Kind == "" {
-				return fmt.Errorf("field %q of record %q has no type", field.Name, parts.Record.Name)
-			}
-		}
-	}
-	*t = found[0]
+	*t = typ
 	return nil
 }

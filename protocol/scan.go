@@ -228,7 +228,7 @@ func (s *scanner) array(room int, element func() error) error {
 }
 
 func (s *scanner) sequence(room int, end byte, item func() error) error {
-	if room == 0 {
+	if room <= 0 {
 		return errNesting
 	}
 	s.pos++ // the bracket that the caller saw
