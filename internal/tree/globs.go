@@ -18,6 +18,8 @@ type Globs struct {
 	globs []glob
 	// byLiteral finds the last glob for a literal path, where there are too many to try each.
 	byLiteral map[string]int
+	// others are the globs, in order, that byLiteral does not have.
+	others []int
 }
 
 // glob is one of them.
@@ -66,6 +68,8 @@ func ParseGlobs(globs []string) (Globs, error) {
 		for i, one := range g.globs {
 			if one.literal {
 				g.byLiteral[one.pattern] = i
+			} else {
+				g.others = append(g.others, i)
 			}
 		}
 	}
@@ -108,7 +112,10 @@ func parseGlob(text string) (glob, error) {
 			return bad(fmt.Sprintf("has the part %q", part))
 		}
 	}
-	g.pattern, g.below = p, p+"/**"
+	// A trailing "/**" matches the folder before it, too: "src/**" is "src". Two of them would not.
+	if g.pattern, g.below = p, p; p != "**" && !strings.HasSuffix(p, "/**") {
+		g.below = p + "/**"
+	}
 	return g, nil
 }
 
@@ -160,21 +167,26 @@ func (g *glob) reaches(dir string) bool {
 
 // last returns the index of the last glob that matches path or a folder above it, or -1.
 func (g Globs) last(path string) int {
-	last := -1
-	if g.byLiteral != nil {
-		for p := path; ; p = parent(p) {
-			if i, ok := g.byLiteral[p]; ok {
-				last = max(last, i)
-			}
-			if p == "" {
-				break
+	if g.byLiteral == nil {
+		for i := len(g.globs) - 1; i >= 0; i-- {
+			if g.globs[i].covers(path) {
+				return i
 			}
 		}
+		return -1
 	}
-	for i := len(g.globs) - 1; i > last; i-- {
-		one := &g.globs[i]
-		if (!one.literal || g.byLiteral == nil) && one.covers(path) {
-			return i
+	last := -1
+	for p := path; ; p = parent(p) {
+		if i, ok := g.byLiteral[p]; ok {
+			last = max(last, i)
+		}
+		if p == "" {
+			break
+		}
+	}
+	for _, i := range slices.Backward(g.others) {
+		if i < last || g.globs[i].covers(path) {
+			return max(i, last)
 		}
 	}
 	return last

@@ -37,7 +37,7 @@ func TestGlobsMatch(t *testing.T) {
 		{"*.py", "a.py dir.py/x", "a/b.py a.pyc"},
 		{"**/*.py", "a.py a/b/c.py", "a.pyc a/b"},
 		{"src/*", "src/a src/a/b", "src a/src/b"},
-		{"src/**", "src/a src/a/b", "srca"},
+		{"src/**", "src src/a src/a/b", "srca a/src"},
 		{"src/**/test", "src/test src/a/b/test src/a/test/x", "src/tests test"},
 		{"a?c", "abc aéc abc/d", "ac a/c abbc"},
 		{"[a-c]x", "ax cx/y", "dx a"},
@@ -69,7 +69,7 @@ func TestGlobsMatch(t *testing.T) {
 
 func TestParseGlobsRefuses(t *testing.T) {
 	for _, g := range []string{
-		"", "!", "/", "/a", "!/a", "..", "../a", "a/../b", "a//b", "a/./b", "a//", "[", "a[", "{a", "a\xff", "a\x00", `a\`, "*/../b", "*//b", "!!/a",
+		"", "!", "/", "/a", "!/a", "..", "../a", "a/../b", "a//b", "a/./b", "a//", "[", "a[", "{a", "a\xff", "a\x00", `a\`, "*/../b", "*//b",
 	} {
 		if _, err := tree.ParseGlobs([]string{"fine", g}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", g)) {
 			t.Errorf("ParseGlobs(%q) = %v, want an error that quotes it", g, err)
