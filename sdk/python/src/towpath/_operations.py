@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from towpath._errors import OperationError
 from towpath._pending import Ask, Pending, current_call
-from towpath._values import Directory, File, StepResult, mounts, step_result
+from towpath._values import Directory, File, StepResult, ask, mounts, step_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def run(
     }
 
     def steps() -> Steps[StepResult]:
-        return step_result((yield Ask("step.run", params)))
+        return (yield from ask("step.run", params, step_result))
 
     return Pending(_described(args), steps())
 
@@ -84,8 +84,7 @@ def tool(name: str) -> Pending[str]:
     """
 
     def steps() -> Steps[str]:
-        path: str = (yield Ask("tool.find", {"name": name}))["path"]
-        return path
+        return (yield from ask("tool.find", {"name": name}, lambda answer: str(answer["path"])))
 
     return Pending(f"tool({name!r})", steps())
 

@@ -220,7 +220,7 @@ class _Builder:
         if len(stages) > MAX_STAGES:
             site = next(iter(self.declarations)).site
             raise_problems([Problem(site, f"there are {len(stages)} stages, more than {MAX_STAGES}")], self.root)
-        raise_problems((problem for problems in self.problems.values() for problem in problems), self.root)
+        raise_problems((problem for problems in self.problems.values() for problem in sorted(problems, key=_line)), self.root)
         plan = {
             "version": 1,
             "stages": [stages[name] for name in sorted(stages)],
@@ -484,6 +484,10 @@ def milliseconds(duration: object) -> int | None:
     else:
         return None
     return total if total > 0 else None
+
+
+def _line(problem: Problem) -> int:
+    return problem.site.line
 
 
 def _first_paragraph(doc: str | None) -> str:

@@ -1,6 +1,6 @@
 """What a program is made of: the files that it reads and the folders that it lists, seen by an audit hook.
 
-The hook only notes names, and what `stat` says at that moment. Digests are taken when they are asked for; a file that has changed in
+The hook notes names, and what `stat` says at that moment. Digests are taken when they are asked for; a file that has changed in
 between is reported without one, as if it were missing, so that no cached answer can rest on it.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from _thread import get_ident
+from contextlib import contextmanager
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
@@ -29,6 +31,8 @@ except ImportError:
         from hashlib import sha256
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 IMPORT_SYSTEM = "<frozen importlib._bootstrap_external>"
 IMPORT_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
@@ -46,32 +50,38 @@ class Recorder:
     """Records what the program reads, from `start` on."""
 
     def __init__(self, root: str) -> None:
-        self._active = False
         self._skipped = _skipped_folders(root)
-        self._files: dict[str, Seen | None] = {}
-        self._folders: dict[str, bool] = {}
+        self._loading: dict[str, Seen] = {}
+        self._late: dict[str, Seen] = {}
+        self._files = self._loading
+        self._folders: dict[str, list[str] | None] = {}
         self._digests: dict[tuple[str, tuple[int, ...]], str] = {}
+        self._own_threads: set[int] = set()
 
     def start(self) -> None:
         """Begin to record; this cannot be undone for the process."""
-        self._active = True
         sys.addaudithook(self._audit)
 
     def loaded(self, path: str, data: bytes) -> None:
         """Note the exact bytes of a module that was loaded."""
         self._files[path] = Seen(_stamp(path), f"{sha256(data).hexdigest()}/{len(data)}")
 
-    def files(self) -> list[dict[str, Any]]:
+    def finish_loading(self) -> None:
+        """Take what was read so far for the program itself; whatever is read from now on is late."""
+        late, self._late = self._late, {}
+        self._files = self._late
+        self._loading.update(late)
+
+    def files(self, *, late: bool) -> list[dict[str, Any]]:
         """Return the protocol's form of the files that were read, sorted by path."""
         result = []
-        for path, seen in sorted(self._files.copy().items()):
-            if seen is not None and seen.digest is not None:
-                digest: str | None = seen.digest
-            else:
+        for path, seen in sorted((self._late if late else self._loading).copy().items()):
+            digest = seen.digest
+            if digest is None:
                 now = _stamp(path)
                 if now is not None and not stat.S_ISREG(now[0]):
                     continue
-                digest = self._digest(path, now) if now is not None and seen is not None and seen.stamp == now else None
+                digest = self._digest(path, now) if now is not None and now == seen.stamp else None
             entry = {"path": _text(path)}
             result.append(entry if digest is None else {**entry, "digest": digest})
         return result
@@ -79,48 +89,55 @@ class Recorder:
     def folders(self) -> list[dict[str, Any]]:
         """Return the protocol's form of the folders that were listed, sorted by path."""
         result = []
-        for path, only_imports in sorted(self._folders.copy().items()):
+        for path, names in sorted(self._folders.copy().items()):
+            shown = self._names(path, only_imports=True) if names is None else names
+            folder_filter = "imports" if names is None else ""
+            result.append({"path": _text(path), "names": [_text(name) for name in shown], "filter": folder_filter})
+        return result
+
+    def _names(self, path: str, *, only_imports: bool) -> list[str]:
+        with self._unseen():
             try:
                 with os.scandir(path) as entries:
                     names = [entry.name for entry in entries if not only_imports or _is_importable(entry)]
             except OSError:
-                names = []
-            names.sort(key=os.fsencode)
-            folder_filter = "imports" if only_imports else ""
-            result.append({"path": _text(path), "names": [_text(name) for name in names], "filter": folder_filter})
-        return result
-
-    def forget(self) -> None:
-        """Start anew: what was read so far has been reported."""
-        self._files = {}
-        self._folders = {}
+                return []
+        return sorted(names, key=os.fsencode)
 
     def _digest(self, path: str, stamp: tuple[int, ...]) -> str | None:
         known = self._digests.get((path, stamp))
         if known is not None:
             return known
         total = sha256()
-        self._active = False
-        try:
-            with open(path, "rb", buffering=0) as file:
-                while block := file.read(BLOCK):
-                    total.update(block)
-        except OSError:
-            return None
-        finally:
-            self._active = True
+        with self._unseen():
+            try:
+                with open(path, "rb", buffering=0) as file:
+                    while block := file.read(BLOCK):
+                        total.update(block)
+            except OSError:
+                return None
         if _stamp(path) != stamp:
             return None
         return self._digests.setdefault((path, stamp), f"{total.hexdigest()}/{stamp[1]}")
 
+    @contextmanager
+    def _unseen(self) -> Iterator[None]:
+        """Do not record what this thread does, which is on behalf of the recorder."""
+        own = get_ident()
+        self._own_threads.add(own)
+        try:
+            yield
+        finally:
+            self._own_threads.discard(own)
+
     def _audit(self, event: str, args: tuple[Any, ...]) -> None:
-        if event not in ("open", "os.listdir", "os.scandir") or not self._active:
+        if event not in ("open", "os.listdir", "os.scandir") or get_ident() in self._own_threads:
             return
         try:
             if event == "open":
                 self._opened(args[0], args[2])
             else:
-                # Frame 1 is this method, and 2 is whoever listed.
+                # Frame 1 is whoever listed: the hook is called from C.
                 importing = sys._getframe(1).f_code.co_filename == IMPORT_SYSTEM  # noqa: SLF001
                 self._listed(args[0], importing=importing)
         except Exception:  # noqa: BLE001, S110 - what goes wrong here is none of the user's concern
@@ -130,7 +147,7 @@ class Recorder:
         if isinstance(name, int) or flags & os.O_ACCMODE == os.O_WRONLY:
             return
         path = os.path.abspath(os.fsdecode(name))
-        if not path.startswith(self._skipped) and self._files.get(path) is None:
+        if not path.startswith(self._skipped) and path not in self._files:
             self._files[path] = Seen(_stamp(path))
 
     def _listed(self, name: Any, *, importing: bool) -> None:
@@ -138,7 +155,11 @@ class Recorder:
             name = os.readlink(f"/proc/self/fd/{name}")
         path = os.path.abspath(os.fsdecode(name or "."))
         if not (path + os.sep).startswith(self._skipped) and path + os.sep != _SDK_PARENT:
-            self._folders[path] = importing and self._folders.get(path, True)
+            # What the program has seen itself counts more than what the import system has.
+            if importing:
+                self._folders.setdefault(path, None)
+            elif self._folders.get(path) is None:
+                self._folders[path] = self._names(path, only_imports=False)
 
 
 _SDK_PARENT = os.path.dirname(SDK_FOLDER.rstrip(os.sep)).rstrip(os.sep) + os.sep

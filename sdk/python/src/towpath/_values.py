@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, Literal, NoReturn, dataclass_transform
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any, Literal, NoReturn, TypeVar, dataclass_transform
 
 from towpath._errors import OperationError, UsageError
 from towpath._pending import Ask, Pending
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import os
 
     from towpath._pending import Steps
+
+T = TypeVar("T")
 
 CHUNK = 1 << 20
 HASH_LENGTH = 64
@@ -236,8 +238,7 @@ class Directory(Value):
 
         def steps() -> Steps[Directory]:
             params = {"directory": encode(self), "globs": list(globs)}
-            answer = yield Ask("directory.filter", params)
-            return _as_directory(decode(answer["value"]), "")
+            return (yield from ask("directory.filter", params, _directory))
 
         return Pending("Directory.filter()", steps())
 
@@ -250,8 +251,7 @@ class Directory(Value):
         """
 
         def steps() -> Steps[Directory]:
-            answer = yield Ask("directory.make", {"mounts": mounts(content)})
-            return _as_directory(decode(answer["value"]), "")
+            return (yield from ask("directory.make", {"mounts": mounts(content)}, _directory))
 
         return Pending("Directory.of()", steps())
 
@@ -287,11 +287,7 @@ class TestReport(Value):
         """
 
         def steps() -> Steps[TestReport]:
-            answer = yield Ask("report.parse", {"junit": encode(file)})
-            report = decode(answer["value"])
-            if not isinstance(report, TestReport):
-                raise _malformed("report.parse")
-            return report
+            return (yield from ask("report.parse", {"junit": encode(file)}, _report))
 
         return Pending("TestReport.from_junit()", steps())
 
@@ -462,14 +458,38 @@ def step_result(answer: Mapping[str, Any]) -> StepResult:
     )
 
 
-def _malformed(method: str) -> OperationError:
-    return OperationError(f"the engine's answer to {method} is malformed", code="internal")
+def ask(method: str, params: dict[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Steps[T]:
+    """Send one request, and return what `read` makes of the answer."""
+    answer = yield Ask(method, params)
+    try:
+        return read(answer)
+    except (KeyError, TypeError, ValueError, OperationError) as error:
+        message = f"the engine's answer to {method} is malformed: {type(error).__name__}: {error}"
+        raise OperationError(message, code="internal") from None
+
+
+def _directory(answer: Mapping[str, Any]) -> Directory:
+    return _as_directory(decode(answer["value"]), "value")
+
+
+def _report(answer: Mapping[str, Any]) -> TestReport:
+    report = decode(answer["value"])
+    if not isinstance(report, TestReport):
+        raise TypeError("not a test report")
+    return report
+
+
+def _page(answer: Mapping[str, Any]) -> tuple[list[Entry], bool]:
+    page, more = [_entry(entry) for entry in answer["entries"]], bool(answer["more"])
+    if more and not page:
+        raise ValueError("no entries, and more of them")
+    return page, more
 
 
 def _entry(answer: Mapping[str, Any]) -> Entry:
     value = decode(answer["value"]) if "value" in answer else None
     if isinstance(value, TestReport | Secret):
-        raise _malformed("directory.list")
+        raise TypeError("an entry is a file or a directory")
     return Entry(kind=answer["kind"], path=answer["path"], target=answer.get("target"), value=value)
 
 
@@ -486,8 +506,8 @@ def _as_directory(value: object, path: str) -> Directory:
 
 
 def _get(directory: Directory, path: str) -> Steps[Entry]:
-    answer = yield Ask("directory.get", {"directory": encode(directory), "path": path})
-    return _entry(answer["entry"])
+    params = {"directory": encode(directory), "path": path}
+    return (yield from ask("directory.get", params, lambda answer: _entry(answer["entry"])))
 
 
 def _entries(directory: Directory, path: str, *, recursive: bool) -> Steps[list[Entry]]:
@@ -496,22 +516,22 @@ def _entries(directory: Directory, path: str, *, recursive: bool) -> Steps[list[
     while more:
         after = entries[-1].path if entries else ""
         params = {"directory": encode(directory), "path": path, "recursive": recursive, "after": after}
-        answer = yield Ask("directory.list", params)
-        page = [_entry(entry) for entry in answer["entries"]]
-        more = answer["more"]
-        if more and not page:
-            raise _malformed("directory.list")
+        page, more = yield from ask("directory.list", params, _page)
         entries += page
     return entries
 
 
 def _read_once(file: File, offset: int, length: int) -> Steps[tuple[bytes, bool]]:
+    params = {"file": encode(file), "offset": offset, "length": length}
+    return (yield from ask("file.read", params, _data))
+
+
+def _data(answer: Mapping[str, Any]) -> tuple[bytes, bool]:
     from binascii import a2b_base64
 
-    answer = yield Ask("file.read", {"file": encode(file), "offset": offset, "length": length})
-    data, eof = a2b_base64(answer["data"]), answer["eof"]
+    data, eof = a2b_base64(answer["data"]), bool(answer["eof"])
     if not data and not eof:
-        raise _malformed("file.read")
+        raise ValueError("no data, and more of it")
     return data, eof
 
 
@@ -550,11 +570,11 @@ def _download(file: File, path: str | os.PathLike[str]) -> Steps[None]:
 def _store(name: str, pieces: Iterator[bytes], *, executable: bool) -> Steps[File]:
     from binascii import b2a_base64
 
-    blob = (yield Ask("blob.begin", {}))["blob"]
+    blob = yield from ask("blob.begin", {}, lambda answer: int(answer["blob"]))
     for piece in pieces:
         yield Ask("blob.append", {"blob": blob, "data": b2a_base64(piece, newline=False).decode("ascii")})
-    answer = yield Ask("blob.commit", {"blob": blob, "name": name, "executable": executable})
-    return _as_file(decode(answer["value"]), name)
+    params = {"blob": blob, "name": name, "executable": executable}
+    return (yield from ask("blob.commit", params, lambda answer: _as_file(decode(answer["value"]), name)))
 
 
 def _upload(path: str | os.PathLike[str], name: str | None) -> Steps[File]:

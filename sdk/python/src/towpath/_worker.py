@@ -354,8 +354,11 @@ class Worker:
         """Run the jobs of the main thread for ever: from the queue, and once there is an event loop, from that."""
         while self._loop is None:
             self._jobs.get()()
-        self._loop.run_forever()
-        _wire.leave(VIOLATION_STATUS)
+        while True:
+            try:
+                self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                continue  # of a stage, whose task has failed with it; the others go on
 
     def _post(self, job: Callable[[], object]) -> None:
         with self._lock:
@@ -402,10 +405,10 @@ class Worker:
         recorder = self._recorder
         if recorder is None:
             return {"files": []}
-        result: Message = {"files": recorder.files()}
+        recorder.finish_loading()
+        result: Message = {"files": recorder.files(late=False)}
         if folders:
             result["folders"] = recorder.folders()
-        recorder.forget()
         return result
 
     # Calls of stages
@@ -523,7 +526,7 @@ class Worker:
         if size > MAX_VALUE_BYTES:
             text = f"the result of stage {name!r} takes {size} bytes, more than {MAX_VALUE_BYTES}"
             return "error", {**self._at_stage(call, "too_large", text), "hint": "return a File"}
-        files = self._recorder.files() if self._recorder is not None else []
+        files = self._recorder.files(late=True) if self._recorder is not None else []
         return "result", {"value": value, "files": files}
 
     def _at_stage(self, call: StageCall, code: str, message: str) -> Message:
