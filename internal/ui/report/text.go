@@ -1,0 +1,154 @@
+// Package report is what the user interfaces for people have in common: it follows a run by its events and puts what matters of it in
+// words. How a duration reads, how a failure is told, what the last line says and how the output of a step is made safe to show are
+// decided here once, so that a pipe and a terminal say the same thing.
+//
+// It reads events and makes text. It knows no stream, no clock and no screen.
+package report
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/towpath/towpath/internal/event"
+)
+
+// Duration writes a duration for a person: `380 ms`, `4.2 s`, `31 s`, `1 m 03 s`, `2 h 05 m`.
+func Duration(d time.Duration) string {
+	switch {
+	case d <= 0:
+		return "0 ms"
+	case d < time.Millisecond:
+		return "<1 ms"
+	case d.Round(time.Millisecond) < time.Second:
+		return strconv.FormatInt(d.Round(time.Millisecond).Milliseconds(), 10) + " ms"
+	case d.Round(100*time.Millisecond) < 10*time.Second:
+		return strconv.FormatFloat(d.Round(100*time.Millisecond).Seconds(), 'f', 1, 64) + " s"
+	}
+	return Seconds(d.Round(time.Second))
+}
+
+// Seconds writes a duration in whole seconds, which is what something that is still going on needs: `4 s`, `1 m 03 s`.
+func Seconds(d time.Duration) string {
+	s := int64(max(d, 0) / time.Second)
+	switch {
+	case s < 60:
+		return strconv.FormatInt(s, 10) + " s"
+	case s < 3600:
+		return fmt.Sprintf("%d m %02d s", s/60, s%60)
+	}
+	return fmt.Sprintf("%d h %02d m", s/3600, s/60%60)
+}
+
+// Count writes a number with its noun: `1 stage`, `12 stages`.
+func Count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
+
+// List writes at most limit names and says how many it left out: `a, b … and 3 more`.
+func List(names []string, limit int) string {
+	rest := len(names) - limit
+	if rest <= 0 {
+		return OneLine(strings.Join(names, ", "))
+	}
+	return OneLine(strings.Join(names[:limit], ", ")) + fmt.Sprintf(" … and %d more", rest)
+}
+
+// Command writes a command as one would type it into a shell. A command that spans lines is cut after the first.
+func Command(args []string) string {
+	quoted := make([]string, len(args))
+	for i, a := range args {
+		quoted[i] = quote(a)
+	}
+	return OneLine(strings.Join(quoted, " "))
+}
+
+func quote(arg string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=,+@%", r)
+	}
+	if arg != "" && strings.TrimLeftFunc(arg, plain) == "" {
+		return arg
+	}
+	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+}
+
+// Reasons writes why a stage has to run, at most limit of its causes; 0 stands for all of them.
+func Reasons(reasons []event.Reason, limit int) string {
+	var b strings.Builder
+	for i, r := range reasons {
+		if limit > 0 && i == limit {
+			fmt.Fprintf(&b, " … and %d more", len(reasons)-limit)
+			break
+		}
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		switch {
+		case r.Text != "":
+			b.WriteString(OneLine(r.Text))
+		case r.Subject != "":
+			b.WriteString(OneLine(r.Kind + " " + r.Subject))
+		default:
+			b.WriteString(OneLine(r.Kind))
+		}
+	}
+	return b.String()
+}
+
+// StageLog writes a message of a stage and its fields in the order of their names.
+func StageLog(e event.StageLog) string {
+	return OneLine(e.Message + fields(e.Fields))
+}
+
+// StepLine says how a step ended, its cost included, for those who asked for details.
+func StepLine(e event.StepFinished) string {
+	parts := []string{"step " + strconv.Itoa(e.Step)}
+	switch {
+	case e.Error != "":
+		parts = append(parts, OneLine(e.Error))
+	case e.Cached:
+		parts = append(parts, "cached")
+	case e.Signal != "":
+		parts = append(parts, "killed by "+OneLine(e.Signal))
+	default:
+		parts = append(parts, "exit code "+strconv.Itoa(e.ExitCode))
+	}
+	parts = append(parts, Duration(e.Duration))
+	if cpu := e.UserTime + e.SysTime; cpu > 0 {
+		parts = append(parts, Duration(cpu)+" of CPU")
+	}
+	if e.MaxRSS > 0 {
+		parts = append(parts, Bytes(e.MaxRSS)+" of memory")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Bytes writes a size: `12 B`, `3.4 KiB`, `120 MiB`.
+func Bytes(n int64) string {
+	if n < 1024 {
+		return strconv.FormatInt(n, 10) + " B"
+	}
+	f, unit := float64(n), 0
+	for f >= 1023.5 && unit < 6 {
+		f /= 1024
+		unit++
+	}
+	precision := 0
+	if f < 9.95 {
+		precision = 1
+	}
+	return strconv.FormatFloat(f, 'f', precision, 64) + " " + "BKMGTPE"[unit:unit+1] + "iB"
+}
+
+// Details says in a few words why a stage ended as it did; it is empty for a plain success.
+func Details(e event.StageFinished) string {
+	if e.Failure != nil {
+		return OneLine(e.Failure.Message)
+	}
+	return OneLine(e.Because)
+}
