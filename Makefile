@@ -110,3 +110,7 @@ build/golangci-lint:
 		done
 	@test -x $(BUILD)/golangci-lint || \
 		GOBIN=$(BUILD) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+.PHONY: print-python
+print-python:
+	@echo $(PYTHON)
