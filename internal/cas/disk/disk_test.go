@@ -159,6 +159,30 @@ func TestCorruptBlobIsRemoved(t *testing.T) {
 	}
 }
 
+// A blob that could not be synced is lost, and every Flush says so until it is put again: who put it may not have asked yet.
+func TestLostBlob(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("blobs are synced when they are put")
+	}
+	s := open(t, t.TempDir())
+	d := put(t, s, []byte("lost"))
+	fine := put(t, s, []byte("fine"))
+	p, _ := s.Path(d)
+	if err := errors.Join(os.Remove(p), os.Symlink(filepath.Base(p), p)); err != nil { // what cannot be opened cannot be synced
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.Flush(t.Context()); err == nil {
+			t.Error("Flush with a blob that cannot be synced: no error")
+		}
+	}
+	if missing, err := s.Missing(t.Context(), []digest.Digest{fine, d}); err != nil || !slices.Equal(missing, []digest.Digest{d}) {
+		t.Errorf("Missing = %v, %v, want the lost one", missing, err)
+	}
+	put(t, s, []byte("lost"))
+	flush(t, s)
+}
+
 // Someone may remove any part of the folder at any time; what comes then makes it anew.
 func TestFolderIsRemovedUnderneath(t *testing.T) {
 	dir := t.TempDir()
