@@ -1,0 +1,186 @@
+// Package local runs actions as plain processes of this machine, each in a folder of its own.
+//
+// It keeps commands apart by convention only: their environment, working folder and temporary folders are private, but they see the machine's
+// files, its network and its other processes. It must not know what is run, nor what becomes of the result.
+//
+// What is held, and what is not without namespaces:
+//
+//   - The command and what it starts make up a process group, which is killed when the command has ended. On Linux, processes that have left the
+//     group are found by the TMPDIR in their environment, and killed as well; one that has left the group and changed its environment,
+//     or that has become another user's, is not. Elsewhere those that have left the group stay.
+//   - On Linux the command is killed when tow dies, by whatever cause; what the command started is not, until the next New finds it as above.
+//   - Undeclared inputs can be read and anything can be written that the user may write. The path of the workspace differs between executions
+//     and gets into outputs that record it.
+//   - User, umask and limits of resources are those of tow.
+//   - On Windows there are no groups: only the command itself is killed, and what holds its output open delays the end.
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/towpath/towpath/internal/cas"
+	"github.com/towpath/towpath/internal/executor"
+	"github.com/towpath/towpath/internal/tree"
+)
+
+// Isolation is what actions for this executor ask for: a workspace of their own, and nothing more.
+const Isolation = "workspace"
+
+// Config configures an Executor.
+type Config struct {
+	// Store holds the inputs and takes the outputs.
+	Store cas.Store
+	// Dir is the folder for workspaces. Other processes may use it at the same time.
+	Dir string
+	// Grace is the time that a cancelled command gets between being asked to end and being killed. Zero stands for ten seconds.
+	Grace time.Duration
+}
+
+// Executor is an executor.Executor that runs processes.
+type Executor struct {
+	store cas.Store
+	work  *workDir
+	grace time.Duration
+}
+
+var _ executor.Executor = (*Executor)(nil)
+
+// New makes an Executor. It removes the workspaces of processes that have died, and on Linux what is still running in them.
+func New(c Config) (*Executor, error) {
+	work, err := openWorkDir(c.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("local executor: %w", err)
+	}
+	if c.Grace == 0 {
+		c.Grace = 10 * time.Second
+	}
+	return &Executor{store: c.Store, work: work, grace: c.Grace}, nil
+}
+
+// Close removes what is left of the workspaces. No execution may be under way or follow. A second call does nothing.
+func (e *Executor) Close() error { return e.work.close() }
+
+// Name implements executor.Executor.
+func (e *Executor) Name() string { return "local" }
+
+// Isolation implements executor.Executor.
+func (e *Executor) Isolation() string { return Isolation }
+
+// Execute implements executor.Executor.
+func (e *Executor) Execute(ctx context.Context, a executor.Action, o executor.Options) (executor.Result, error) {
+	if err := a.CheckIsolation(Isolation); err != nil {
+		return executor.Result{}, err
+	}
+	w, err := e.work.newWorkspace()
+	if err != nil {
+		return executor.Result{}, &executor.InfrastructureError{Op: "make the workspace", Err: err}
+	}
+	// What cannot be removed now is not the step's fault, and not lost either: Close and New come back to it.
+	defer func() { _ = removeAll(w.dir) }()
+
+	if err := tree.Materialize(ctx, e.store, a.InputRoot, w.root); err != nil {
+		return executor.Result{}, inputError(ctx, err)
+	}
+	cmd, err := newCommand(a, w)
+	if err != nil {
+		return executor.Result{}, err
+	}
+	p := process{cmd: cmd, grace: e.grace, marker: "TMPDIR=" + w.tmp}
+	result, err := p.run(ctx, o)
+	if err != nil {
+		return result, startError(a, err)
+	}
+	if result.Signal != "" || !o.Accepts(result.ExitCode) {
+		return result, nil
+	}
+	captured, err := tree.Capture(ctx, e.store, w.root, a.Outputs)
+	if err != nil {
+		return result, outputError(ctx, err)
+	}
+	result.Accepted = true
+	result.Entries, result.Root, result.Missing = captured.Entries, captured.Root, captured.Missing
+	return result, nil
+}
+
+// newCommand prepares the command of a in the workspace w, where it makes the folder that the command starts in.
+func newCommand(a executor.Action, w workspace) (*exec.Cmd, error) {
+	if a.Cwd != "" {
+		root, err := os.OpenRoot(w.root)
+		if err != nil {
+			return nil, &executor.InfrastructureError{Op: "open the workspace", Err: err}
+		}
+		defer root.Close()
+		// The input root may have a file there, or a link that leads out.
+		if err := root.MkdirAll(filepath.FromSlash(a.Cwd), 0o777); err != nil {
+			return nil, &executor.InvalidError{Field: "cwd", Reason: fmt.Sprintf("folder %q cannot be made: %v", a.Cwd, errors.Unwrap(err))}
+		}
+	}
+	cwd := filepath.Join(w.root, filepath.FromSlash(a.Cwd))
+	program, err := lookUp(a, cwd)
+	if err != nil {
+		return nil, err
+	}
+	env := make([]string, 0, len(a.Env)+2)
+	for _, v := range a.Env {
+		env = append(env, v.Name+"="+v.Value)
+	}
+	env = append(env, "HOME="+w.home, "TMPDIR="+w.tmp)
+	return &exec.Cmd{Path: program, Args: a.Args, Env: env, Dir: cwd}, nil
+}
+
+// inputError tells the faults of Materialize apart.
+func inputError(ctx context.Context, err error) error {
+	var missing *cas.NotFoundError
+	var corrupt *cas.CorruptError
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("make the workspace: %w", ctx.Err())
+	case errors.As(err, &missing):
+		return &executor.MissingInputError{Digest: missing.Digest, Err: err}
+	case errors.As(err, &corrupt):
+		return &executor.MissingInputError{Digest: corrupt.Digest, Err: err}
+	}
+	return &executor.InfrastructureError{Op: "make the workspace", Err: err}
+}
+
+// startError tells a program that is none from a machine that fails.
+func startError(a executor.Action, err error) error {
+	var start *startFailure
+	if !errors.As(err, &start) {
+		return err
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || isStepsFault(err) {
+		// The path of the workspace says nothing to the user.
+		cause := start.err
+		if path := (*fs.PathError)(nil); errors.As(err, &path) {
+			cause = path.Err
+		}
+		return &executor.CommandNotFoundError{Name: a.Args[0], Err: cause}
+	}
+	return &executor.InfrastructureError{Op: "start the command", Err: start.err}
+}
+
+// outputError tells the faults of Capture apart.
+func outputError(ctx context.Context, err error) error {
+	var refused *tree.RefusedError
+	var path *tree.PathError
+	var file *fs.PathError
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("capture the outputs: %w", ctx.Err())
+	case errors.As(err, &refused):
+		return &executor.OutputError{Path: refused.Path, Err: errors.New(refused.Reason)}
+	case errors.As(err, &path):
+		return &executor.OutputError{Path: path.Path, Err: errors.New(path.Reason)}
+	case errors.Is(err, fs.ErrPermission) && errors.As(err, &file):
+		return &executor.OutputError{Path: filepath.ToSlash(file.Path), Err: file.Err}
+	}
+	return &executor.InfrastructureError{Op: "capture the outputs", Err: err}
+}

@@ -1,0 +1,213 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/towpath/towpath/internal/executor"
+)
+
+const (
+	// drain is how long a stream may be silent once everything is killed before it is given up: somebody who was not found holds it.
+	drain = 500 * time.Millisecond
+	// pipeMax is the most that a pipe can hold on any system by default settings, and so the most that can come from before the end.
+	pipeMax = 1 << 20
+	// textBusyTries bounds how often a program is started that is "busy". Some other thread is between fork and exec and holds the program open for
+	// writing, which takes less time than any of the tries.
+	textBusyTries = 100
+)
+
+// startFailure is the error of a command that could not be started.
+type startFailure struct{ err error }
+
+func (e *startFailure) Error() string { return e.err.Error() }
+func (e *startFailure) Unwrap() error { return e.err }
+
+// process is a command with all that it starts.
+type process struct {
+	cmd    *exec.Cmd
+	grace  time.Duration
+	marker string // a variable that no process has but those that the command starts
+}
+
+// run starts the command, streams what it writes, and returns when it has ended and nothing of it is left.
+func (p *process) run(ctx context.Context, o executor.Options) (executor.Result, error) {
+	if ctx.Err() != nil {
+		return executor.Result{}, fmt.Errorf("start the command: %w", ctx.Err())
+	}
+	// Linux kills the command when the thread ends that has started it. Being locked keeps the thread from ending.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+
+	streaming, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	streams, err := p.connect(o, stop)
+	if err != nil {
+		return executor.Result{}, &executor.InfrastructureError{Op: "connect the command", Err: err}
+	}
+	begin := time.Now()
+	err = p.start()
+	streams.started()
+	if err != nil {
+		streams.finish()
+		return executor.Result{}, &startFailure{err}
+	}
+	cancelled := p.wait(streaming)
+	result := resultOf(p.cmd.ProcessState)
+	result.Duration = time.Since(begin)
+	killMarked(p.cmd.Process.Pid, p.marker)
+	streams.finish()
+	if cancelled && ctx.Err() != nil {
+		return result, fmt.Errorf("run the command: %w", ctx.Err())
+	}
+	if err := streams.err(); err != nil {
+		return result, &executor.InfrastructureError{Op: "pass on what the command writes", Err: err}
+	}
+	return result, nil
+}
+
+func (p *process) start() error {
+	setGroup(p.cmd)
+	for try := 1; ; try++ {
+		err := p.cmd.Start()
+		if err == nil || try == textBusyTries || !isTextBusy(err) {
+			return err
+		}
+		again := &exec.Cmd{Path: p.cmd.Path, Args: p.cmd.Args, Env: p.cmd.Env, Dir: p.cmd.Dir, Stdout: p.cmd.Stdout, Stderr: p.cmd.Stderr}
+		p.cmd = again
+		setGroup(p.cmd)
+	}
+}
+
+// wait returns when the command has ended and its group is killed, and tells whether ctx ended before. The group is not signalled any more once the
+// command has been reaped, as far as the system allows: its number may be another's by then.
+func (p *process) wait(ctx context.Context) (cancelled bool) {
+	ended := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-ended:
+			return
+		case <-ctx.Done():
+		}
+		cancelled = true
+		terminateGroup(p.cmd.Process)
+		grace := time.NewTimer(p.grace)
+		defer grace.Stop()
+		select {
+		case <-ended:
+		case <-grace.C:
+			killGroup(p.cmd.Process)
+		}
+	})
+	if awaitEnd(p.cmd.Process) {
+		close(ended)
+		watching.Wait()
+		killGroup(p.cmd.Process)
+		_ = p.cmd.Wait() // how it ended is in ProcessState
+		return cancelled
+	}
+	_ = p.cmd.Wait()
+	close(ended)
+	watching.Wait()
+	killGroup(p.cmd.Process)
+	return cancelled
+}
+
+// streams are the pipes from the command to Options.
+type streams struct {
+	readers, writers []*os.File
+	copying          sync.WaitGroup
+	mu               sync.Mutex
+	failed           error
+}
+
+// connect gives the command pipes. The first error of a writer is kept and stops the command.
+func (p *process) connect(o executor.Options, stop context.CancelCauseFunc) (*streams, error) {
+	s := &streams{}
+	for _, to := range []struct {
+		from *io.Writer
+		out  io.Writer
+	}{{&p.cmd.Stdout, o.Stdout}, {&p.cmd.Stderr, o.Stderr}} {
+		if to.out == nil {
+			continue // exec opens the null device
+		}
+		r, w, err := os.Pipe()
+		if err != nil {
+			s.started()
+			s.finish()
+			return nil, err
+		}
+		s.readers, s.writers = append(s.readers, r), append(s.writers, w)
+		*to.from = w
+		s.copying.Go(func() {
+			if err := copyStream(to.out, r); err != nil {
+				s.mu.Lock()
+				s.failed = errors.Join(s.failed, err)
+				s.mu.Unlock()
+				stop(err)
+			}
+		})
+	}
+	return s, nil
+}
+
+// started closes the ends that the command has by now.
+func (s *streams) started() {
+	for _, w := range s.writers {
+		w.Close()
+	}
+}
+
+// finish waits for what is still in the pipes, and closes them. Where there is no deadline for pipes (Windows) it waits for all who hold them.
+func (s *streams) finish() {
+	for _, r := range s.readers {
+		_ = r.SetReadDeadline(time.Now().Add(drain))
+	}
+	s.copying.Wait()
+	for _, r := range s.readers {
+		r.Close()
+	}
+}
+
+func (s *streams) err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
+// copyStream copies r until its end, or until it has been silent for as long as drain once it has a deadline. A slow w does not count as silence. The
+// error is that of w.
+func copyStream(w io.Writer, r *os.File) error {
+	buf := make([]byte, 32<<10)
+	silent := false
+	late := 0 // bytes since the deadline was first seen
+	seen := false
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			silent = false
+			if _, err := w.Write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		if seen {
+			late += n
+		}
+		switch {
+		case err == nil && late <= pipeMax:
+		case errors.Is(err, os.ErrDeadlineExceeded) && !silent:
+			seen, silent = true, true
+			_ = r.SetReadDeadline(time.Now().Add(drain))
+		default:
+			return nil
+		}
+	}
+}

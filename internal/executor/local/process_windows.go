@@ -1,0 +1,28 @@
+package local
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+
+	"github.com/towpath/towpath/internal/executor"
+	"golang.org/x/sys/windows"
+)
+
+func setGroup(*exec.Cmd) {}
+
+func awaitEnd(*os.Process) bool { return false }
+
+func terminateGroup(p *os.Process) { _ = p.Kill() }
+
+func killGroup(*os.Process) {}
+
+func killMarked(int, string) {}
+
+func isTextBusy(error) bool { return false }
+
+func isStepsFault(err error) bool { return errors.Is(err, windows.ERROR_BAD_EXE_FORMAT) }
+
+func resultOf(state *os.ProcessState) executor.Result {
+	return executor.Result{ExitCode: state.ExitCode(), UserTime: state.UserTime(), SystemTime: state.SystemTime()}
+}
