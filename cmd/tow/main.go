@@ -1,0 +1,102 @@
+// Command tow runs CI/CD pipelines that are written in Python or Go.
+//
+// It is wiring and nothing else: the one place that knows which implementation of each contract is used.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/towpath/towpath"
+	actiondisk "github.com/towpath/towpath/internal/actioncache/disk"
+	casdisk "github.com/towpath/towpath/internal/cas/disk"
+	"github.com/towpath/towpath/internal/cli"
+	"github.com/towpath/towpath/internal/config"
+	"github.com/towpath/towpath/internal/digest"
+	"github.com/towpath/towpath/internal/engine"
+	"github.com/towpath/towpath/internal/executor/local"
+	"github.com/towpath/towpath/internal/history/files"
+	"github.com/towpath/towpath/internal/session"
+	"github.com/towpath/towpath/internal/source"
+	"github.com/towpath/towpath/sdk"
+)
+
+// version is that of the next release until it is tagged.
+const version = "0.1.0-dev"
+
+func main() {
+	os.Exit(run())
+}
+
+func run() int {
+	dir, err := os.Getwd()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "tow: find the working directory: %v\n", err)
+		return engine.ExitFault
+	}
+	ctx, stop := interruptible()
+	defer stop()
+	app := &cli.App{
+		Stdout: os.Stdout, Stderr: os.Stderr, Dir: dir, Lookup: os.LookupEnv, Now: time.Now, Version: version,
+		PythonSDK: sdk.Python(), GoSDK: towpath.SDKSource(), Open: open,
+	}
+	return app.Main(ctx, os.Args[1:])
+}
+
+// errInterrupted is why a context ends that a signal ended.
+var errInterrupted = errors.New("interrupted")
+
+// interruptible returns a context that the first interrupt ends. The second ends tow at once: its processes die with it.
+func interruptible() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel(errInterrupted)
+		<-signals
+		os.Exit(engine.ExitCancelled)
+	}()
+	return ctx, func() { signal.Stop(signals) }
+}
+
+// open opens the stores below the folders that the settings name.
+func open(s config.Settings, p session.Program) (*cli.Stores, error) {
+	if err := os.MkdirAll(s.CacheDir, 0o755); err != nil {
+		return nil, fmt.Errorf("make the cache folder: %w", err)
+	}
+	blobs, err := casdisk.Open(filepath.Join(s.CacheDir, "cas"))
+	if err != nil {
+		return nil, err
+	}
+	results, err := actiondisk.Open(filepath.Join(s.CacheDir, "results"))
+	if err != nil {
+		return nil, errors.Join(err, blobs.Close())
+	}
+	project := digest.OfBytes([]byte(p.Path)).Short()
+	indexes := filepath.Join(s.CacheDir, "index")
+	if err := os.MkdirAll(indexes, 0o755); err != nil {
+		return nil, errors.Join(fmt.Errorf("make the cache folder: %w", err), blobs.Close(), results.Close())
+	}
+	sources, err := source.Open(source.Config{Store: blobs, Repository: p.Repository, IndexFile: filepath.Join(indexes, project)})
+	if err != nil {
+		return nil, errors.Join(err, blobs.Close(), results.Close())
+	}
+	steps, err := local.New(local.Config{Store: blobs, Dir: filepath.Join(s.CacheDir, "work")})
+	if err != nil {
+		return nil, errors.Join(err, blobs.Close(), results.Close())
+	}
+	return &cli.Stores{
+		Blobs: blobs, Results: results, Sources: sources, Executor: steps,
+		History: files.Open(filepath.Join(s.StateDir, "projects", project)),
+		Close: func(ctx context.Context) error {
+			return errors.Join(sources.Close(ctx), results.Close(), blobs.Close())
+		},
+	}, nil
+}

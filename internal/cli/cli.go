@@ -1,0 +1,351 @@
+// Package cli is the command line of tow: one file per command.
+//
+// A command reads its flags and arguments, asks the rooms below for what it wants, and prints the answer. It decides nothing about how a
+// pipeline is run. Which implementations of the contracts there are is not known here either: cmd/tow passes them in.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/towpath/towpath/internal/actioncache"
+	"github.com/towpath/towpath/internal/cas"
+	"github.com/towpath/towpath/internal/config"
+	"github.com/towpath/towpath/internal/engine"
+	"github.com/towpath/towpath/internal/executor"
+	"github.com/towpath/towpath/internal/history"
+	"github.com/towpath/towpath/internal/plan"
+	"github.com/towpath/towpath/internal/session"
+	"github.com/towpath/towpath/internal/source"
+	"github.com/towpath/towpath/internal/ui"
+)
+
+// App is what the commands need of their surroundings.
+type App struct {
+	Stdout, Stderr *os.File
+	// Dir is the working directory.
+	Dir string
+	// Lookup is os.LookupEnv or its like.
+	Lookup func(string) (string, bool)
+	// Now is the clock.
+	Now func() time.Time
+	// Version is that of tow.
+	Version string
+	// PythonSDK and GoSDK are the SDKs that travel with tow.
+	PythonSDK, GoSDK fs.FS
+	// Open opens the stores in their folders.
+	Open func(config.Settings, session.Program) (*Stores, error)
+
+	file string // --file
+}
+
+// Counter is a store that can be measured and emptied.
+type Counter interface {
+	Info(ctx context.Context) (entries int, bytes int64, err error)
+	Clear(ctx context.Context) error
+}
+
+// Stores are the implementations that cmd/tow has chosen.
+type Stores struct {
+	Blobs interface {
+		cas.Store
+		Counter
+	}
+	Results interface {
+		actioncache.Cache
+		Counter
+	}
+	Executor executor.Executor
+	Sources  *source.Snapshotter
+	History  history.Store
+	// Close releases all of them. It reports what could not be written.
+	Close func(context.Context) error
+}
+
+// Main runs the command that args name and returns the exit code.
+func (a *App) Main(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return engine.ExitOK
+	}
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return exit.code
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		fmt.Fprintln(a.Stderr, "tow: interrupted")
+		return engine.ExitCancelled
+	}
+	a.complain(err)
+	return exitCode(err)
+}
+
+// exitError ends tow with a code when everything has been said.
+type exitError struct{ code int }
+
+func (e *exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+
+// usageError is a command that was typed wrong.
+type usageError struct {
+	text, hint string
+}
+
+func (e *usageError) Error() string { return e.text }
+
+// exitCode tells the user's faults from those of tow and the machine.
+func exitCode(err error) int {
+	var (
+		wrongPlan *plan.Error
+		wrongUse  *plan.UsageError
+		program   *session.Error
+		setting   *config.Error
+		src       *engine.SourceError
+		missing   *history.NotFoundError
+		ambiguous *history.AmbiguousError
+		usage     *usageError
+	)
+	for _, target := range []any{&wrongPlan, &wrongUse, &program, &setting, &src, &missing, &ambiguous, &usage} {
+		if errors.As(err, target) {
+			return engine.ExitPipeline
+		}
+	}
+	return engine.ExitFault
+}
+
+// complain prints an error: what went wrong first, then what to do.
+func (a *App) complain(err error) {
+	var wrongPlan *plan.Error
+	if errors.As(err, &wrongPlan) && len(wrongPlan.Problems) > 1 {
+		fmt.Fprintf(a.Stderr, "tow: the pipeline has %d problems\n", len(wrongPlan.Problems))
+		for _, p := range wrongPlan.Problems {
+			fmt.Fprintf(a.Stderr, "  %s\n", p)
+		}
+		return
+	}
+	text := err.Error()
+	if strings.Contains(text, "\n") {
+		text = strings.ReplaceAll(text, "\n", "\n  ")
+	}
+	var program *session.Error
+	if errors.As(err, &program) && program.Trace != "" {
+		fmt.Fprintln(a.Stderr, strings.TrimRight(program.Trace, "\n"))
+	}
+	fmt.Fprintf(a.Stderr, "tow: %s\n", text)
+	if h := hint(err); h != "" {
+		fmt.Fprintf(a.Stderr, "hint: %s\n", h)
+	}
+}
+
+func hint(err error) string {
+	var (
+		wrongUse *plan.UsageError
+		program  *session.Error
+		setting  *config.Error
+		src      *source.Error
+		missing  *history.NotFoundError
+		usage    *usageError
+	)
+	switch {
+	case errors.As(err, &wrongUse):
+		return wrongUse.Hint
+	case errors.As(err, &program):
+		return program.Hint
+	case errors.As(err, &setting):
+		return setting.Hint
+	case errors.As(err, &src):
+		return src.Hint
+	case errors.As(err, &missing):
+		return missing.Hint
+	case errors.As(err, &usage):
+		return usage.hint
+	}
+	return ""
+}
+
+func (a *App) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tow",
+		Short: "Run pipelines that are written in Python or Go",
+		Long: `tow runs CI/CD pipelines that are programs: typed functions with explicit inputs.
+It runs what changed, says why, and finds everything else in its cache.
+
+Start with "tow init python" or "tow init go", then "tow run".`,
+		SilenceErrors: true, SilenceUsage: true,
+	}
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
+	root.PersistentFlags().StringVarP(&a.file, "file", "f", "", "the pipeline program (default: the one in this folder or above)")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &usageError{text: err.Error(), hint: fmt.Sprintf("`%s --help` lists the flags", c.CommandPath())}
+	})
+	root.AddGroup(
+		&cobra.Group{ID: "run", Title: "Run and look:"},
+		&cobra.Group{ID: "plan", Title: "The pipeline:"},
+		&cobra.Group{ID: "tow", Title: "tow itself:"},
+	)
+	root.SetHelpCommandGroupID("tow")
+	root.SetCompletionCommandGroupID("tow")
+	for group, commands := range map[string][]*cobra.Command{
+		"run":  {a.runCommand(), a.explainCommand(), a.logsCommand(), a.runsCommand(), a.artifactsCommand()},
+		"plan": {a.initCommand(), a.checkCommand(), a.stagesCommand(), a.graphCommand()},
+		"tow":  {a.cacheCommand(), a.sdkCommand(), a.versionCommand()},
+	} {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	root.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return &usageError{
+				text: fmt.Sprintf("there is no command %q", args[0]),
+				hint: fmt.Sprintf("`tow --help` lists them; `tow run %s` runs a stage", args[0]),
+			}
+		}
+		return c.Help()
+	}
+	root.Args = cobra.ArbitraryArgs
+	return root
+}
+
+// args checks the number of arguments and says what they are.
+func args(least, most int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) < least || most >= 0 && len(args) > most {
+			return &usageError{text: fmt.Sprintf("`%s` takes %s, not %d arguments", c.CommandPath(), what, len(args)), hint: "usage: " + c.UseLine()}
+		}
+		return nil
+	}
+}
+
+// workplace is a pipeline program with the stores that belong to it.
+type workplace struct {
+	settings config.Settings
+	program  session.Program
+	stores   *Stores
+	session  session.Config
+}
+
+// open finds the program and opens its stores. The caller closes them.
+func (a *App) open() (*workplace, error) {
+	p, err := session.Find(a.Dir, a.file)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := config.Load([]string{p.Root, p.Repository}, a.Lookup)
+	if err != nil {
+		return nil, err
+	}
+	stores, err := a.Open(settings, p)
+	if err != nil {
+		return nil, err
+	}
+	return &workplace{settings: settings, program: p, stores: stores, session: session.Config{
+		CacheDir: settings.CacheDir, Python: settings.Python, Version: a.Version, Lookup: a.Lookup, Digest: stores.Sources.Digest,
+		PythonSDK: a.PythonSDK, GoSDK: a.GoSDK,
+		Output: func(_, line string) { fmt.Fprintln(a.Stderr, line) },
+	}}, nil
+}
+
+// engine returns the engine of the workplace.
+func (a *App) engine(w *workplace) *engine.Engine {
+	return engine.New(engine.Config{
+		Store: w.stores.Blobs, Cache: w.stores.Results, Executor: w.stores.Executor, Sources: w.stores.Sources, History: w.stores.History,
+		Session: w.session, Program: w.program, Jobs: w.settings.Jobs, Now: a.Now, Lookup: a.Lookup,
+	})
+}
+
+// with opens the workplace for fn and closes it again.
+func (a *App) with(ctx context.Context, fn func(w *workplace) error) error {
+	w, err := a.open()
+	if err != nil {
+		return err
+	}
+	err = fn(w)
+	return errors.Join(err, w.stores.Close(context.WithoutCancel(ctx)))
+}
+
+// describe asks the program for its plan.
+func (a *App) describe(ctx context.Context, fn func(w *workplace, s *session.Session) error) error {
+	return a.with(ctx, func(w *workplace) error {
+		s, err := session.Open(ctx, w.program, w.session)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		return fn(w, s)
+	})
+}
+
+// completeStages completes the names of stages.
+func (a *App) completeStages(c *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	err := a.describe(c.Context(), func(_ *workplace, s *session.Session) error {
+		seen := map[string]bool{}
+		for _, name := range args {
+			seen[name] = true
+		}
+		for _, st := range s.Graph.Stages {
+			for _, name := range []string{st.Function, st.Name} {
+				if !seen[name] && strings.HasPrefix(name, prefix) {
+					seen[name] = true
+					names = append(names, name+"\t"+st.Doc)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// printJSON writes one indented document.
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// color tells whether to use colours on standard output.
+func (a *App) color() bool {
+	info, err := a.Stdout.Stat()
+	return ui.Color(a.Lookup, err == nil && info.Mode()&os.ModeCharDevice != 0)
+}
+
+// count writes "1 stage", "2 stages".
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// size writes a number of bytes for people.
+func size(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, units := float64(n), "KMGTPE"
+	for i := range units {
+		f /= unit
+		if f < unit || i == len(units)-1 {
+			return fmt.Sprintf("%.1f %ciB", f, units[i])
+		}
+	}
+	return ""
+}

@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"github.com/towpath/towpath/internal/event"
+	"github.com/towpath/towpath/internal/history"
+)
+
+func (a *App) logsCommand() *cobra.Command {
+	var ref string
+	c := &cobra.Command{
+		Use:   "logs [STAGE…]",
+		Short: "Print what stages printed",
+		Long: `Print the logs of stages: the commands of their steps, what those printed, and what the stages
+logged. Without a stage, the logs of all stages of the run are printed. The log of a stage
+that was cached is that of the run which made its result.`,
+		Example: `  tow logs test
+  tow logs --run 20260102-1504 lint`,
+		ValidArgsFunction: a.completeStages,
+		RunE: func(c *cobra.Command, stages []string) error {
+			return a.with(c.Context(), func(w *workplace) error {
+				return a.logs(c.Context(), w.stores.History, ref, stages)
+			})
+		},
+	}
+	c.Flags().StringVar(&ref, "run", "", "the `run`: an id, the beginning of one, or latest (default: the latest run)")
+	return c
+}
+
+// stageEnd is how a stage ended in a run, and which run has its log.
+type stageEnd struct {
+	name    string
+	outcome event.Outcome
+	logRun  string
+}
+
+// stagesOf reads how the stages of a run ended, in that order. A stage that was started and has no end was cut off.
+func stagesOf(ctx context.Context, h history.Store, id string) ([]stageEnd, error) {
+	var order []string
+	ends := map[string]*stageEnd{}
+	at := func(name string) *stageEnd {
+		if ends[name] == nil {
+			ends[name] = &stageEnd{name: name, logRun: id}
+			order = append(order, name)
+		}
+		return ends[name]
+	}
+	err := h.Events(ctx, id, func(r event.Record) error {
+		switch e := r.Event.(type) {
+		case event.StageStarted:
+			at(e.Stage)
+		case event.StageCached:
+			at(e.Stage).logRun = e.From
+		case event.StageFinished:
+			at(e.Stage).outcome = e.Outcome
+		default:
+			// The other events say nothing of how a stage ended.
+		}
+		return nil
+	})
+	out := make([]stageEnd, len(order))
+	for i, name := range order {
+		out[i] = *ends[name]
+	}
+	return out, err
+}
+
+func (a *App) logs(ctx context.Context, h history.Store, ref string, stages []string) error {
+	id, err := h.Resolve(ctx, ref)
+	if err != nil {
+		return err
+	}
+	ends, err := stagesOf(ctx, h, id)
+	if err != nil {
+		return err
+	}
+	wanted := ends
+	if len(stages) > 0 {
+		wanted = nil
+		for _, name := range stages {
+			found := false
+			for _, e := range ends {
+				if e.name == name || inFamily(e.name, name) {
+					wanted, found = append(wanted, e), true
+				}
+			}
+			if !found {
+				return &history.NotFoundError{What: fmt.Sprintf("stage %s in run %s", name, id), Hint: "`tow runs` lists the runs, `tow stages` the stages"}
+			}
+		}
+	}
+	for _, e := range wanted {
+		if len(wanted) > 1 {
+			fmt.Fprintf(a.Stdout, "== %s (%s)\n", e.name, outcomeText(e.outcome))
+		}
+		if err := a.copyLog(ctx, h, e, len(wanted) == 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inFamily tells whether a stage is one of those that a function stands for.
+func inFamily(stage, function string) bool {
+	return len(stage) > len(function) && stage[:len(function)] == function && stage[len(function)] == '['
+}
+
+func outcomeText(o event.Outcome) string {
+	if o == "" {
+		return "cut off"
+	}
+	return string(o)
+}
+
+func (a *App) copyLog(ctx context.Context, h history.Store, e stageEnd, say bool) error {
+	l, err := h.Log(ctx, e.logRun, e.name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if say {
+			fmt.Fprintf(a.Stderr, "tow: stage %s logged nothing in run %s\n", e.name, e.logRun)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(a.Stdout, l)
+	return errors.Join(err, l.Close())
+}
