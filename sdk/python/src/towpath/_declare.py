@@ -73,9 +73,9 @@ class Declaration:
         self.site = Site(code.co_filename, code.co_firstlineno)
         self.positional: tuple[str, ...] = code.co_varnames[: code.co_argcount]
         self.arguments: tuple[str, ...] = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-        self.defaults: dict[str, Any] = dict(self.plain.__kwdefaults__ or {})
         values = self.plain.__defaults__ or ()
-        self.defaults |= dict(zip(self.positional[len(self.positional) - len(values) :], values, strict=True))
+        self.defaults: dict[str, Any] = dict(zip(self.positional[len(self.positional) - len(values) :], values, strict=True))
+        self.defaults |= self.plain.__kwdefaults__ or {}
         self.markers = {name: value for name, value in self.defaults.items() if isinstance(value, Marker)}
         if code.co_flags & (VARARGS | VARKEYWORDS):
             self.complain("takes *args or **kwargs", "name every input")
