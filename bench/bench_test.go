@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -35,8 +36,8 @@ func TestCommandLine(t *testing.T) {
 		{"-nonsense", 2, "", "flag provided but not defined"},
 		{"version-hello", 2, "", `unexpected argument "version-hello"`},
 		{"-h", 0, "", "-run regexp"},
-		{"schedule-child", 1, "", "number of stages"},
-		{"schedule-child 7", 1, "", "number of stages"},
+		{"schedule-child sleep 10", 1, "", "number of stages"},
+		{"schedule-child nothing 7", 1, "", "number of stages"},
 	}
 	for _, test := range tests {
 		t.Run(test.args, func(t *testing.T) {
@@ -277,11 +278,13 @@ func TestPythonString(t *testing.T) {
 }
 
 func TestScheduleChild(t *testing.T) {
-	o, err := runChild([]string{"1000"})
-	if err != nil {
-		t.Skip(err)
-	}
-	if o.Stages != 1000 || o.Nanos <= 0 {
-		t.Errorf("%+v", o)
+	for _, doing := range []string{withSteps, withoutSteps} {
+		o, err := runChild(t.Context(), []string{doing, "1000"})
+		if err != nil && runtime.GOOS != "linux" {
+			t.Skip(err)
+		}
+		if err != nil || o.Stages != 1000 || o.Nanos <= 0 {
+			t.Errorf("%s: %+v, %v", doing, o, err)
+		}
 	}
 }

@@ -83,7 +83,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 
 func bench(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == childArgument {
-		return child(args[1:], stdout, stderr)
+		return child(ctx, args[1:], stdout, stderr)
 	}
 	o, err := parse(args, stderr)
 	switch {

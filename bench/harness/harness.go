@@ -21,16 +21,17 @@ const MinRuns = 5
 
 // Metric is a quantity that a sample consists of.
 type Metric struct {
-	Name string // `time`, `memory`
-	Unit string // `ms`; the report scales nothing
+	Name  string // `time`, `memory`
+	Unit  string // `ms`; the report scales nothing
+	Aside bool   // it is reported, and not judged
 }
 
 // Row is one comparison.
 type Row struct {
 	Name    string
 	About   string
-	Limit   float64  // what the ratio ours/peer of every metric must not exceed
-	Metrics []Metric // at least one
+	Limit   float64  // what no ratio ours/peer must exceed
+	Metrics []Metric // at least one that is judged
 	Warmups int      // pairs that are run first and not counted
 	Runs    int      // pairs that are counted, at least MinRuns
 	Prepare func(ctx context.Context) (*Trial, error)
@@ -64,20 +65,14 @@ type Result struct {
 	Elapsed     time.Duration
 }
 
-// Worst returns the comparison with the largest ratio, and false where there is none.
-func (r *Result) Worst() (Comparison, bool) {
-	if len(r.Comparisons) == 0 {
-		return Comparison{}, false
-	}
-	return slices.MaxFunc(r.Comparisons, func(a, b Comparison) int {
-		switch {
-		case a.Ratio < b.Ratio:
-			return -1
-		case a.Ratio > b.Ratio:
-			return 1
+// Worst returns the comparison with the largest ratio of those that are judged, and false where there is none.
+func (r *Result) Worst() (worst Comparison, ok bool) {
+	for _, c := range r.Comparisons {
+		if !c.Aside && (!ok || c.Ratio > worst.Ratio) {
+			worst, ok = c, true
 		}
-		return 0
-	}), true
+	}
+	return worst, ok
 }
 
 // Verdict is the judgement on a row.

@@ -159,11 +159,11 @@ func change(r *harness.Row, f func(*harness.Trial)) {
 
 func TestSeveralMetrics(t *testing.T) {
 	row := harness.Row{
-		Name: "row", Limit: 1.2, Metrics: []harness.Metric{{Name: "time", Unit: "ns"}, {Name: "memory", Unit: "B"}},
+		Name: "row", Limit: 1.2, Metrics: []harness.Metric{{Name: "time", Unit: "ns"}, {Name: "memory", Unit: "B"}, {Name: "heat", Unit: "K", Aside: true}},
 		Prepare: func(context.Context) (*harness.Trial, error) {
 			return &harness.Trial{
-				Ours:   func(context.Context) ([]float64, error) { return []float64{110, 650}, nil },
-				Theirs: func(context.Context) ([]float64, error) { return []float64{100, 500}, nil },
+				Ours:   func(context.Context) ([]float64, error) { return []float64{110, 650, 900}, nil },
+				Theirs: func(context.Context) ([]float64, error) { return []float64{100, 500, 300}, nil },
 			}, nil
 		},
 	}
@@ -178,7 +178,7 @@ func TestSeveralMetrics(t *testing.T) {
 	if err := harness.JSON(&b)(&result); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"unit":"B"`, `"ratio":1.3,`, `"metrics":[{"name":"time","ours":110,`, `{"name":"memory","ours":650,`} {
+	for _, want := range []string{`"unit":"B"`, `"ratio":1.3,`, `"metrics":[{"name":"time","ours":110,`, `{"name":"memory","ours":650,`, `"ratio":3,"aside":true}`} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %s in %s", want, b.String())
 		}
@@ -187,7 +187,7 @@ func TestSeveralMetrics(t *testing.T) {
 	if err := harness.Table(&b)(&result); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"row time ", "110 ns", "  memory ", "650 B", "1.30", "MISS"} {
+	for _, want := range []string{"row time ", "110 ns", "  memory ", "650 B", "1.30 ", "MISS", "(3.00)"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %s in\n%s", want, b.String())
 		}

@@ -25,15 +25,19 @@ func Table(w io.Writer) func(*Result) error {
 		for i, c := range r.Comparisons {
 			name, verdict := r.Row.Name, string(r.Verdict())
 			if i > 0 {
-				name, limit, runs, verdict = "", "", "", ""
+				limit, runs, verdict = "", "", ""
 			}
 			if len(r.Comparisons) > 1 {
-				name = strings.TrimSpace(name + " " + c.Name)
-				if i > 0 {
-					name = "  " + name
+				name = "  " + c.Name
+				if i == 0 {
+					name = r.Row.Name + " " + c.Name
 				}
 			}
-			fmt.Fprintf(&b, layout, name, quantity(c.Ours, c.Unit), quantity(c.Peer, c.Unit), number(c.Ratio), limit, runs, verdict)
+			ratio := number(c.Ratio)
+			if c.Aside {
+				ratio = "(" + ratio + ")"
+			}
+			fmt.Fprintf(&b, layout, name, quantity(c.Ours, c.Unit), quantity(c.Peer, c.Unit), ratio, limit, runs, verdict)
 		}
 		if r.Peer != "" {
 			fmt.Fprintf(&b, "  against %s\n", r.Peer)
@@ -84,10 +88,11 @@ type metricsLine struct {
 	Peer  float64 `json:"peer"`
 	Unit  string  `json:"unit"`
 	Ratio float64 `json:"ratio"`
+	Aside bool    `json:"aside,omitempty"`
 }
 
 // JSON returns a report function that writes every row as one JSON object on a line of its own. Where a row has several metrics, ours, peer,
-// unit and ratio are those of the one with the largest ratio.
+// unit and ratio are those of the one with the largest ratio that is judged.
 func JSON(w io.Writer) func(*Result) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
@@ -103,7 +108,7 @@ func JSON(w io.Writer) func(*Result) error {
 		}
 		if len(r.Comparisons) > 1 {
 			for _, c := range r.Comparisons {
-				l.Metrics = append(l.Metrics, metricsLine{c.Name, c.Ours.Median, c.Peer.Median, c.Unit, c.Ratio})
+				l.Metrics = append(l.Metrics, metricsLine{c.Name, c.Ours.Median, c.Peer.Median, c.Unit, c.Ratio, c.Aside})
 			}
 		}
 		if r.Err != nil {
