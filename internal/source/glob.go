@@ -2,6 +2,7 @@ package source
 
 import (
 	"iter"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -61,7 +62,7 @@ func compileGlob(text string, top []string) (glob, *Error) {
 	body, negated := strings.CutPrefix(text, "!")
 	g.negated = negated
 	refuse := func(reason, hint string) (glob, *Error) { return g, &Error{Glob: text, Reason: reason, Hint: hint} }
-	if !doublestar.ValidatePattern(body) {
+	if !doublestar.ValidatePattern(body) || strings.ContainsRune(body, 0) {
 		return refuse("is not a valid glob", "a bracket or a brace in it does not end; a backslash in front makes it an ordinary character")
 	}
 	alternatives, ok := expandBraces(body)
@@ -69,7 +70,7 @@ func compileGlob(text string, top []string) (glob, *Error) {
 		return refuse("has too many alternatives", "write it as several globs")
 	}
 	for _, alt := range alternatives {
-		if strings.HasPrefix(alt, "/") || len(alt) > 1 && alt[1] == ':' {
+		if strings.HasPrefix(alt, "/") || filepath.VolumeName(alt) != "" {
 			return refuse("is absolute", "globs are relative to the folder of the program or to the top of the repository")
 		}
 		parts := make([]part, 0, len(top)+4)
@@ -296,18 +297,11 @@ func (s *state) selects(name string, matched func(glob int)) bool {
 	return selected
 }
 
-// completes tells whether the name at p ends the glob: it matches, and nothing but a "**" follows.
+// completes tells whether the name at p ends the glob. Where a "**" follows it does not: "a/**" is what is in the folder a, and no
+// file a. (doublestar is of two minds about that: to it "a/**" matches "a", but neither "a*/**" nor "a/**/**" does.)
 func (s *state) completes(p place, name string) bool {
 	parts := s.req.globs[p.glob].alternatives[p.alt]
-	if !parts[p.part].matches(name) {
-		return false
-	}
-	for _, rest := range parts[p.part+1:] {
-		if rest.kind != deep {
-			return false
-		}
-	}
-	return true
+	return p.part == len(parts)-1 && parts[p.part].matches(name)
 }
 
 // everything tells whether all files below the folder are selected, whatever their names.
