@@ -64,17 +64,18 @@ func Open(ctx context.Context, p Program, c Config) (*Session, error) {
 		return nil, fmt.Errorf("read the SDK inside tow: %w", err)
 	}
 	env := c.workerEnv()
-	if r := c.readRecord(p); r != nil {
-		why, err := c.changed(ctx, r, sdk.String(), env)
+	before := c.readRecord(p)
+	if before != nil {
+		why, err := c.changed(ctx, before, sdk.String(), env)
 		if err != nil {
 			return nil, err
 		}
 		if why == "" {
-			s.record, s.FromCache = r, true
+			s.record, s.FromCache = before, true
 			return s, s.adopt()
 		}
 	}
-	if err := s.describe(ctx, sdk.String(), env); err != nil {
+	if err := s.describe(ctx, before, sdk.String(), env); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -122,16 +123,19 @@ func (s *Session) adopt() error {
 	return nil
 }
 
-// describe starts the program and asks it for its plan.
-func (s *Session) describe(ctx context.Context, sdk string, env []string) error {
+// describe starts the program and asks it for its plan. What is known from before spares looking for the interpreter again.
+func (s *Session) describe(ctx context.Context, before *record, sdk string, env []string) error {
 	r := &record{SDK: sdk, Env: env}
 	var sources goSources
 	var err error
-	if s.Program.Language == Go {
+	switch {
+	case s.Program.Language == Go:
 		if sources, err = s.config.goSources(ctx, s.Program); err == nil {
 			r.Runtime, err = s.config.buildGo(ctx, s.Program, sources)
 		}
-	} else {
+	case before != nil && before.Runtime.valid(s.config.Python, s.config.Lookup):
+		r.Runtime = before.Runtime
+	default:
 		r.Runtime, err = s.config.findPython(ctx, s.Program)
 	}
 	if err != nil {
