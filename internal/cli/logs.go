@@ -30,7 +30,7 @@ that was cached is that of the run which made its result.`,
 			})
 		},
 	}
-	c.Flags().StringVar(&ref, "run", "", "the `run`: an id, the beginning of one, or latest (default: the latest run)")
+	c.Flags().StringVar(&ref, "run", "", "the `run`: an id, the beginning of one, or latest (default: the latest with the stage)")
 	return c
 }
 
@@ -73,28 +73,9 @@ func stagesOf(ctx context.Context, h history.Store, id string) ([]stageEnd, erro
 }
 
 func (a *App) logs(ctx context.Context, h history.Store, ref string, stages []string) error {
-	id, err := h.Resolve(ctx, ref)
+	wanted, err := a.findStages(ctx, h, ref, stages)
 	if err != nil {
 		return err
-	}
-	ends, err := stagesOf(ctx, h, id)
-	if err != nil {
-		return err
-	}
-	wanted := ends
-	if len(stages) > 0 {
-		wanted = nil
-		for _, name := range stages {
-			found := false
-			for _, e := range ends {
-				if e.name == name || inFamily(e.name, name) {
-					wanted, found = append(wanted, e), true
-				}
-			}
-			if !found {
-				return &history.NotFoundError{What: fmt.Sprintf("stage %s in run %s", name, id), Hint: "`tow runs` lists the runs, `tow stages` the stages"}
-			}
-		}
 	}
 	for _, e := range wanted {
 		if len(wanted) > 1 {
@@ -105,6 +86,62 @@ func (a *App) logs(ctx context.Context, h history.Store, ref string, stages []st
 		}
 	}
 	return nil
+}
+
+// findStages returns how stages ended in a run; no stage stands for all. Without a run, each is looked for in the newest one that it was part of.
+func (a *App) findStages(ctx context.Context, h history.Store, ref string, stages []string) ([]stageEnd, error) {
+	if ref != "" || len(stages) == 0 {
+		id, err := h.Resolve(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		ends, err := stagesOf(ctx, h, id)
+		if err != nil || len(stages) == 0 {
+			return ends, err
+		}
+		var wanted []stageEnd
+		for _, name := range stages {
+			found := named(ends, name)
+			if len(found) == 0 {
+				return nil, &history.NotFoundError{What: fmt.Sprintf("stage %s in run %s", name, id), Hint: "`tow runs` lists the runs, `tow stages` the stages"}
+			}
+			wanted = append(wanted, found...)
+		}
+		return wanted, nil
+	}
+	runs, err := h.Runs(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	var wanted []stageEnd
+	for _, name := range stages {
+		var found []stageEnd
+		for _, r := range runs {
+			ends, err := stagesOf(ctx, h, r.ID)
+			if err != nil {
+				return nil, err
+			}
+			if found = named(ends, name); len(found) > 0 {
+				break
+			}
+		}
+		if len(found) == 0 {
+			return nil, &history.NotFoundError{What: fmt.Sprintf("a run of stage %s", name), Hint: "`tow stages` lists the stages, `tow run` runs them"}
+		}
+		wanted = append(wanted, found...)
+	}
+	return wanted, nil
+}
+
+// named returns the stages of that name, or those that the function of that name stands for.
+func named(ends []stageEnd, name string) []stageEnd {
+	var out []stageEnd
+	for _, e := range ends {
+		if e.name == name || inFamily(e.name, name) {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // inFamily tells whether a stage is one of those that a function stands for.
