@@ -75,15 +75,16 @@ func (c Config) goSources(ctx context.Context, p Program) (goSources, error) {
 // findSDK makes the SDK importable: a module that does not find it where it says is built in a workspace that adds the one inside tow.
 func (s *goSources) findSDK(ctx context.Context, c Config, p Program, mod, work string) error {
 	s.work = work
-	var found struct{ Dir string }
-	cmd := s.command(ctx, p.Path, "list", "-m", "-json", sdkModule)
-	cmd.Env = append(cmd.Env, "GOPROXY=off")
-	if out, err := cmd.Output(); err == nil && json.Unmarshal(out, &found) == nil && found.Dir != "" {
-		return nil
-	}
 	sdk, err := unpack(c.CacheDir, "go", c.GoSDK)
 	if err != nil {
 		return err
+	}
+	var found struct{ Dir string }
+	cmd := s.command(ctx, p.Path, "list", "-m", "-json", sdkModule)
+	cmd.Env = append(cmd.Env, "GOPROXY=off")
+	carried := filepath.Dir(sdk)
+	if out, err := cmd.Output(); err == nil && json.Unmarshal(out, &found) == nil && found.Dir != "" && filepath.Dir(found.Dir) != carried {
+		return nil
 	}
 	uses := []string{filepath.Dir(mod)}
 	if work != "" && work != "off" {
@@ -100,7 +101,9 @@ func (s *goSources) findSDK(ctx context.Context, c Config, p Program, mod, work 
 			if !filepath.IsAbs(path) {
 				path = filepath.Join(filepath.Dir(work), path)
 			}
-			uses = append(uses, path)
+			if filepath.Dir(path) != carried { // that of this tow, or of another one that wrote the file
+				uses = append(uses, path)
+			}
 		}
 	}
 	slices.Sort(uses)

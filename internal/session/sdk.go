@@ -49,6 +49,9 @@ func unpack(cacheDir, language string, sdk fs.FS) (string, error) {
 	}
 	defer os.RemoveAll(tmp) // gone already when it was renamed
 	err = os.CopyFS(tmp, sdk)
+	if err == nil && language == string(Go) {
+		err = os.WriteFile(filepath.Join(tmp, "go.mod"), []byte("module "+sdkModule+"\n\ngo 1.26\n"), 0o644)
+	}
 	if err == nil {
 		err = os.Chmod(tmp, 0o755)
 	}
