@@ -248,6 +248,7 @@ func TestCaptureRefuses(t *testing.T) {
 		"up and down": func(dir string) error {
 			return os.Symlink("../../"+filepath.Base(dir)+"/ok", filepath.Join(dir, "d", "bad"))
 		},
+		"up by what is not there": func(dir string) error { return os.Symlink("gone/../../../x", filepath.Join(dir, "d", "bad")) },
 		"up by a symlink": func(dir string) error {
 			return errors.Join(os.Symlink(".", filepath.Join(dir, "here")), os.Symlink("../here/../here/../ok", filepath.Join(dir, "d", "bad")))
 		},

@@ -51,6 +51,7 @@ func TestGlobsMatch(t *testing.T) {
 		{"!src", "", "src a"},
 		{"", "", "a"},
 		{"a b c d e f g h i/j !i/j/k", "a h/x i/j i/j/l", "i i/j/k i/j/k/x j"},
+		{"a b c d e f g !**/k a/k/keep", "a/x a/k/keep/z", "a/k a/k/y"},
 		{"a b c d e f g h *.x !a/b a/b/c", "a/c q.x a/b/c", "a/b a/b/d"},
 	} {
 		g := parse(t, strings.Fields(c.globs)...)
