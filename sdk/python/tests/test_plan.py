@@ -428,3 +428,20 @@ def test_a_decorated_function_keeps_its_inputs(stages_of: Plan) -> None:
     """)
     )
     assert types(stages["a"]) == {"x": "int"}
+
+
+def test_a_plan_leaves_no_traces(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    write("from towpath import stage\n@stage\ndef a() -> int: return 1\n", "helper.py")
+    program = write("from helper import a\n")
+    before = list(sys.path), list(sys.path_hooks), set(sys.modules)
+    assert [stage["name"] for stage in testing.plan(program)["stages"]] == ["a"]
+    assert (list(sys.path), list(sys.path_hooks)) == before[:2]
+    assert not {"helper", "pipeline"} & set(sys.modules)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["helper.py", "pipeline.py"]
+    # The same size, and within the second that bytecode is checked by.
+    write("from towpath import stage\n@stage\ndef b() -> int: return 1\n", "helper.py")
+    write("from helper import b\n")
+    assert [stage["name"] for stage in testing.plan(program)["stages"]] == ["b"]

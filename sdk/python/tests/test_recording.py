@@ -224,3 +224,30 @@ def test_a_package_as_program(start: Start, write: Write, tmp_path: Path) -> Non
     assert result["sites"]["built"] == {"file": "ci/build.py", "line": 2}
     assert str(tmp_path / "ci" / "build.py") in by_path(result["files"])
     assert engine.answer_to(engine.call("built"))["result"]["value"] == "pipeline.build"
+
+
+def test_files_that_the_program_makes_are_no_part_of_it(start: Start, tmp_path: Path) -> None:
+    engine = start(f"""
+        import os, tempfile
+        with tempfile.TemporaryFile(dir={str(tmp_path)!r}) as file: file.write(b"x")
+        open({str(tmp_path / "made")!r}, "w+").close()
+        os.close(os.open({str(tmp_path / "exclusive")!r}, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+    """)
+    files = engine.result("describe", engine.program())["files"]
+    assert [file["path"] for file in files] == [str(tmp_path / "pipeline.py")]
+
+
+def test_files_that_threads_read_while_digests_are_taken(start: Start, write: Write, tmp_path: Path) -> None:
+    for number in range(30):
+        write(str(number), f"data/{number}.txt")
+    engine = start(f"""
+        @stage
+        def reads(number: int) -> str:
+            with open({str(tmp_path / "data")!r} + f"/{{number}}.txt") as file:
+                return file.read()
+    """)
+    for ident in [engine.call("reads", number=number) for number in range(30)]:
+        assert "result" in engine.answer_to(ident)
+    files = engine.answer_to(engine.call("reads", number=0))["result"]["files"]
+    assert len(files) == 30
+    assert all("digest" in file for file in files)

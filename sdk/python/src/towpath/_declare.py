@@ -113,8 +113,6 @@ class Stage(Node[T_co], Generic[P, T_co, R_co]):
     coroutine of `T_co` for an async function and `T_co` itself for the others.
     """
 
-    __test__ = False  # a stage called `test` is none of pytest's
-
     def __init__(self, function: Callable[P, R_co], options: Options) -> None:
         self._declaration = Declaration(function, options)
         self.__name__ = self._declaration.name

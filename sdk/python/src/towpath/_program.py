@@ -44,10 +44,9 @@ class Program:
         """
         self.path = path
         self.root = root
-        loader = None
+        loader = _record.loader_for(recorder)
+        _record.install(root, loader)
         if recorder is not None:
-            loader = _record.loader_for(recorder)
-            _record.install(root, loader)
             recorder.start()
         self._execute(loader)
         self.declarations = _plan.discover(vars(module) for module in self._modules())
@@ -61,7 +60,7 @@ class Program:
             "sites": {name: {"file": relative(site.file, self.root), "line": site.line} for name, site in sites.items()},
         }
 
-    def _execute(self, loader: type[_record.SourceLoader] | None) -> None:
+    def _execute(self, loader: type[_record.SourceLoader]) -> None:
         is_package = os.path.isdir(self.path)
         file = os.path.join(self.path, "__init__.py") if is_package else self.path
         if not os.path.isfile(file):
@@ -71,12 +70,12 @@ class Program:
         spec = spec_from_file_location(
             MODULE,
             file,
-            loader=loader(MODULE, file) if loader else None,
+            loader=loader(MODULE, file),
             submodule_search_locations=[self.path] if is_package else None,
         )
         if spec is None or spec.loader is None:
-            message = f"{os.path.basename(file)} is not a Python file"
-            raise PipelineError(message, file=relative(file, self.root), line=1, hint="its name has to end in .py")
+            message = f"{file} cannot be imported"
+            raise PipelineError(message, file=relative(file, self.root), line=1)
         module = module_from_spec(spec)
         sys.modules[MODULE] = module
         try:

@@ -144,7 +144,8 @@ class Recorder:
             pass
 
     def _opened(self, name: Any, flags: int) -> None:
-        if isinstance(name, int) or flags & os.O_ACCMODE == os.O_WRONLY:
+        # What is truncated, or made by this very call, has no content that could be read.
+        if isinstance(name, int) or flags & os.O_ACCMODE == os.O_WRONLY or flags & (os.O_TRUNC | os.O_EXCL):
             return
         path = os.path.abspath(os.fsdecode(name))
         if not path.startswith(self._skipped) and path not in self._files:
@@ -199,7 +200,7 @@ def _text(name: str) -> str:
 class SourceLoader(SourceFileLoader):
     """Loads modules from their source alone: bytecode may be stale, and nothing is written into the user's tree."""
 
-    recorder: Recorder
+    recorder: Recorder | None = None
 
     def path_stats(self, path: str) -> Any:
         """Have no stats, without which the import system neither reads nor writes bytecode."""
@@ -208,12 +209,13 @@ class SourceLoader(SourceFileLoader):
     def get_data(self, path: str) -> bytes:
         """Read a file, and note its digest."""
         data = super().get_data(path)
-        self.recorder.loaded(os.path.abspath(path), data)
+        if self.recorder is not None:
+            self.recorder.loaded(os.path.abspath(path), data)
         return data
 
 
-def loader_for(recorder: Recorder) -> type[SourceLoader]:
-    """Return the loader whose modules `recorder` notes."""
+def loader_for(recorder: Recorder | None) -> type[SourceLoader]:
+    """Return the loader whose modules `recorder` notes, if there is one."""
     return type("SourceLoader", (SourceLoader,), {"recorder": recorder})
 
 
@@ -226,5 +228,10 @@ def install(root: str, loader: type[SourceLoader]) -> None:
         return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (loader, SOURCE_SUFFIXES))
 
     sys.path_hooks.insert(0, hook)
+    forget(root)
+
+
+def forget(root: str) -> None:
+    """Have the import system look for the hook of folders below `root` anew."""
     for path in [path for path in sys.path_importer_cache if _is_below(path, root)]:
         del sys.path_importer_cache[path]

@@ -185,14 +185,16 @@ class StageCall(Call):
         """Have `stop` called where the call is cancelled, at once if it has been."""
         with self._lock:
             self._stop = stop
-        if self.cancelled:
+            too_late = self.cancelled
+        if too_late:
             stop()
 
     def cancel(self) -> None:
         """Have the function stop as soon as it can."""
         with self._lock:
+            # A second cancellation would interrupt what the function does because of the first.
+            stop = None if self.cancelled else self._stop
             self.cancelled = True
-            stop = self._stop
         if stop is not None:
             stop()
         for request in list(self._waiting):
@@ -455,10 +457,13 @@ class Worker:
         try:
             arguments = self._decode(call.declaration, inputs)
             call.check_cancelled()
-            task = self._loop.create_task(call.declaration.function(**arguments))  # type: ignore[union-attr]
-            call.stop_with(lambda: self._post(task.cancel))
-            await asyncio.wait([task])
-            outcome = Outcome(task.result())
+            started = call.declaration.function(**arguments)
+            if asyncio.iscoroutine(started):
+                task = asyncio.get_running_loop().create_task(started)
+                call.stop_with(lambda: self._post(task.cancel))
+                await asyncio.wait([task])
+                started = task.result()
+            outcome = Outcome(started)
         except asyncio.CancelledError:
             outcome = Outcome(error=Cancelled())
         except BaseException as error:  # noqa: BLE001 - whatever it is, the engine is owed an answer
@@ -554,8 +559,8 @@ class Worker:
 
 def _is_async(declaration: Declaration) -> bool:
     coroutine_flag = 0x80
-    code = getattr(declaration.function, "__code__", declaration.plain.__code__)
-    return bool(code.co_flags & coroutine_flag)
+    codes = (getattr(declaration.function, "__code__", declaration.plain.__code__), declaration.plain.__code__)
+    return any(code.co_flags & coroutine_flag for code in codes)
 
 
 def _refuse(code: str, message: str) -> NoReturn:

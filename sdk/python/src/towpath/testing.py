@@ -29,6 +29,7 @@ from towpath._glob import matcher
 from towpath._operations import Level
 from towpath._pending import Ask, Call, Request, current_call
 from towpath._program import MODULE, Program
+from towpath._record import forget
 from towpath._site import SDK_FOLDER
 from towpath._values import Directory, File
 
@@ -270,13 +271,15 @@ def plan(program: str | os.PathLike[str], root: str | os.PathLike[str] | None = 
     """
     path = os.path.abspath(program)
     folder = os.path.abspath(root) if root is not None else os.path.dirname(path)
-    search_path, modules = list(sys.path), dict(sys.modules)
+    search_path, hooks, modules = list(sys.path), list(sys.path_hooks), dict(sys.modules)
     for name in _modules_of(folder):
         del sys.modules[name]
     try:
         result: dict[str, Any] = Program(path, folder).describe()["plan"]
     finally:
         sys.path[:] = search_path
+        sys.path_hooks[:] = hooks
+        forget(folder)
         for name in _modules_of(folder):
             del sys.modules[name]
         sys.modules.update(modules)
