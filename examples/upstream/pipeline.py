@@ -114,11 +114,11 @@ async def sdists(
 ) -> list[File]:
     """Download the archives, checked against the hashes of the lock file."""
     downloaded = await run(
+        *_with("tools"),
         *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
         *("--no-cache-dir", "--require-hashes", "--no-deps", "--no-binary", ":all:"),
         *("--no-build-isolation", "--dest", "sdists", "--requirement", "sdists.lock"),
         tree={"": lock, "tools": tools},
-        env=_path("tools"),
         outputs=["sdists/*.tar.gz"],
     )
     return downloaded.files()
@@ -181,10 +181,10 @@ async def build(job: Job = each(out(plan)), tools: Directory = out(tools)) -> Bu
     """Build and install a project, as its users do."""
     archive = job.sdist.archive
     installed = await run(
+        *_with("tools"),
         *(job.interpreter.path, "-m", "pip", "install", *_QUIETLY, "--no-compile"),
         *("--no-index", "--no-deps", "--no-build-isolation", "--target", "site", archive.name),
         tree={archive.name: archive, "tools": tools},
-        env=_path("tools"),
         outputs=["site"],
     )
     return Built(job, installed.directory("site"))
@@ -207,6 +207,7 @@ async def test(shard: Shard = each(out(shards)), tools: Directory = out(tools)) 
     """Run a part of a project's own tests against the project as installed."""
     job = shard.built.job
     done = await run(
+        *_with("site", "tools"),
         *(job.interpreter.path, "-m", "pytest", "-p", "no:cacheprovider"),
         *("--junit-xml", "report.xml", *shard.modules),
         tree={
@@ -214,7 +215,7 @@ async def test(shard: Shard = each(out(shards)), tools: Directory = out(tools)) 
             "site": shard.built.site,
             "tools": tools,
         },
-        env=_path("site", "tools"),
+        env={"PYTHONDONTWRITEBYTECODE": "1"},
         outputs=["report.xml"],
     )
     report = await TestReport.from_junit(done.file("report.xml"))
@@ -248,8 +249,10 @@ _QUIETLY = (
 )
 
 
-def _path(*folders: str) -> dict[str, str]:
-    return {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": ":".join(folders)}
+def _with(*folders: str) -> tuple[str, ...]:
+    """Have the command that follows find modules in folders of its workspace, wherever that is."""
+    path = ":".join(f"$PWD/{folder}" for folder in folders)
+    return ("sh", "-c", f'PYTHONPATH={path} exec "$@"', "sh")
 
 
 def _is_test_module(path: str) -> bool:

@@ -50,7 +50,7 @@ def test_every_module_is_in_one_shard(engine: FakeEngine) -> None:
 
 
 def test_tests_see_the_installed_project_and_not_its_sources(engine: FakeEngine) -> None:
-    engine.on_run("/python", "-m", "pytest").returns(
+    engine.on_run("sh", "-c").returns(
         outputs={"report.xml": "<testsuite><testcase/><testcase/></testsuite>"}
     )
     shard = Shard(built(engine, 1), ["tests/test_00.py"])

@@ -31,6 +31,7 @@ async def python(
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONHASHSEED": "0",
             "PYTHONPATH": ":".join(path),
+            "SOURCE_DATE_EPOCH": "315532800",  # what is packed is the same each time
         },
         outputs=outputs,
     )
