@@ -145,17 +145,17 @@ func folder(d *digest.Digest) *Entry {
 	return &Entry{Kind: KindDirectory, Digest: *d}
 }
 
-// report notes that the path is old in one tree and new in the other, if these differ.
-func (d *differ) report(path string, old, new *Entry) error {
+// report notes that the path is before in one tree and after in the other, if these differ.
+func (d *differ) report(path string, before, after *Entry) error {
 	c := Change{Path: path, Kind: Modified}
-	if old != nil {
-		c.Old = *old
+	if before != nil {
+		c.Old = *before
 		c.Old.Path = path
 	} else {
 		c.Kind = Added
 	}
-	if new != nil {
-		c.New = *new
+	if after != nil {
+		c.New = *after
 		c.New.Path = path
 	} else {
 		c.Kind = Removed

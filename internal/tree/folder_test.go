@@ -24,15 +24,15 @@ import (
 )
 
 // write makes the files that s describes below dir.
-func write(t testing.TB, dir string, s spec) {
-	t.Helper()
+func write(tb testing.TB, dir string, s spec) {
+	tb.Helper()
 	for p, content := range s {
 		target := filepath.Join(dir, filepath.FromSlash(p))
 		var err error
 		if strings.HasSuffix(p, "/") {
 			err = os.MkdirAll(target, 0o755)
 		} else if err = os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		} else if to, ok := strings.CutPrefix(content, "->"); ok {
 			err = os.Symlink(to, target)
 		} else if strings.HasPrefix(content, "#!") {
@@ -41,14 +41,14 @@ func write(t testing.TB, dir string, s spec) {
 			err = os.WriteFile(target, []byte(content), 0o640)
 		}
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 }
 
 // read is the inverse of write. It checks the permissions of what Materialize made.
-func read(t testing.TB, dir string) spec {
-	t.Helper()
+func read(tb testing.TB, dir string) spec {
+	tb.Helper()
 	s := spec{}
 	err := filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
 		if err != nil || p == dir {
@@ -82,12 +82,12 @@ func read(t testing.TB, dir string) spec {
 			}
 		}
 		if got := info.Mode().Perm(); got != want && runtime.GOOS != "windows" {
-			t.Errorf("%q has mode %o, want %o", rel, got, want)
+			tb.Errorf("%q has mode %o, want %o", rel, got, want)
 		}
 		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
@@ -98,13 +98,13 @@ func stores(t *testing.T, test func(t *testing.T, store cas.Store)) {
 	t.Run("disk", func(t *testing.T) { test(t, openDisk(t)) })
 }
 
-func openDisk(t testing.TB) *disk.Store {
-	t.Helper()
-	s, err := disk.Open(t.TempDir())
+func openDisk(tb testing.TB) *disk.Store {
+	tb.Helper()
+	s, err := disk.Open(tb.TempDir())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Close() })
+	tb.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
@@ -239,7 +239,7 @@ func TestCaptureRefuses(t *testing.T) {
 	}
 	outside := t.TempDir()
 	write(t, outside, spec{"secret": "s"})
-	for name, make := range map[string]func(dir string) error{
+	for name, place := range map[string]func(dir string) error{
 		"absolute": func(dir string) error {
 			return os.Symlink(filepath.Join(outside, "secret"), filepath.Join(dir, "d", "bad"))
 		},
@@ -261,13 +261,13 @@ func TestCaptureRefuses(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir, err := os.MkdirTemp("", "tow") // short, for the socket
+			dir, err := os.MkdirTemp("", "tow") //nolint:usetesting // a socket needs a short path
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { os.RemoveAll(dir) })
 			write(t, dir, spec{"ok": "1", "d/fine": "2"})
-			if err := make(dir); err != nil {
+			if err := place(dir); err != nil {
 				t.Fatal(err)
 			}
 			for _, outputs := range [][]string{{"d"}, {"d/b*"}, {"d/bad"}} {

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -97,8 +98,8 @@ func parseGlob(text string) (glob, error) {
 	}
 	if g.literal = !strings.ContainsAny(p, `*?[]{}\`); g.literal {
 		if p != "" {
-			if err := CheckPath(p); err != nil {
-				return bad(err.(*PathError).Reason)
+			if pathErr, ok := errors.AsType[*PathError](CheckPath(p)); ok {
+				return bad(pathErr.Reason)
 			}
 		}
 		g.pattern = p

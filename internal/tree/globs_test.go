@@ -13,11 +13,11 @@ import (
 	"github.com/towpath/towpath/internal/tree"
 )
 
-func parse(t testing.TB, globs ...string) tree.Globs {
-	t.Helper()
+func parse(tb testing.TB, globs ...string) tree.Globs {
+	tb.Helper()
 	g, err := tree.ParseGlobs(globs)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return g
 }
@@ -55,12 +55,12 @@ func TestGlobsMatch(t *testing.T) {
 		{"a b c d e f g h *.x !a/b a/b/c", "a/c q.x a/b/c", "a/b a/b/d"},
 	} {
 		g := parse(t, strings.Fields(c.globs)...)
-		for _, p := range strings.Fields(c.takes) {
+		for p := range strings.FieldsSeq(c.takes) {
 			if !g.Match(p) {
 				t.Errorf("%s does not take %q", c.globs, p)
 			}
 		}
-		for _, p := range strings.Fields(c.not) {
+		for p := range strings.FieldsSeq(c.not) {
 			if g.Match(p) {
 				t.Errorf("%s takes %q", c.globs, p)
 			}
@@ -238,8 +238,7 @@ func TestFilterAgreesWithMatch(t *testing.T) {
 			}
 		}
 		got, err := tree.Filter(t.Context(), store, d, globs)
-		var unmatched *tree.UnmatchedError
-		if errors.As(err, &unmatched) {
+		if _, ok := errors.AsType[*tree.UnmatchedError](err); ok {
 			return // says which globs matched no path, where the tracker here saw files only
 		}
 		if err != nil {

@@ -25,46 +25,46 @@ import (
 // symlink, with "#!" an executable file.
 type spec map[string]string
 
-func file(t testing.TB, store cas.Store, content string) digest.Digest {
-	t.Helper()
-	d, err := cas.PutBytes(t.Context(), store, []byte(content))
+func file(tb testing.TB, store cas.Store, content string) digest.Digest {
+	tb.Helper()
+	d, err := cas.PutBytes(tb.Context(), store, []byte(content))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return d
 }
 
-func add(t testing.TB, store cas.Store, b *tree.Builder, path, content string) error {
-	t.Helper()
+func add(tb testing.TB, store cas.Store, b *tree.Builder, path, content string) error {
+	tb.Helper()
 	if dir, ok := strings.CutSuffix(path, "/"); ok {
 		return b.EmptyDirectory(dir)
 	}
 	if target, ok := strings.CutPrefix(content, "->"); ok {
 		return b.Symlink(path, target)
 	}
-	return b.File(path, file(t, store, content), strings.HasPrefix(content, "#!"))
+	return b.File(path, file(tb, store, content), strings.HasPrefix(content, "#!"))
 }
 
-func build(t testing.TB, store cas.Store, s spec) digest.Digest {
-	t.Helper()
+func build(tb testing.TB, store cas.Store, s spec) digest.Digest {
+	tb.Helper()
 	b := tree.NewBuilder(store)
 	for path, content := range s { // in any order
-		if err := add(t, store, b, path, content); err != nil {
-			t.Fatalf("add %q: %v", path, err)
+		if err := add(tb, store, b, path, content); err != nil {
+			tb.Fatalf("add %q: %v", path, err)
 		}
 	}
-	d, err := b.Build(t.Context())
+	d, err := b.Build(tb.Context())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return d
 }
 
 // describe is the inverse of build.
-func describe(t testing.TB, store cas.Store, d digest.Digest) spec {
-	t.Helper()
+func describe(tb testing.TB, store cas.Store, d digest.Digest) spec {
+	tb.Helper()
 	s := spec{}
-	err := tree.Walk(t.Context(), store, d, func(e tree.Entry) error {
+	err := tree.Walk(tb.Context(), store, d, func(e tree.Entry) error {
 		if i := strings.LastIndexByte(e.Path, '/'); i > 0 {
 			delete(s, e.Path[:i]+"/")
 		}
@@ -74,19 +74,19 @@ func describe(t testing.TB, store cas.Store, d digest.Digest) spec {
 		case tree.KindSymlink:
 			s[e.Path] = "->" + e.Target
 		case tree.KindFile:
-			b, err := cas.ReadAll(t.Context(), store, e.Digest, 1<<20)
+			b, err := cas.ReadAll(tb.Context(), store, e.Digest, 1<<20)
 			if err != nil {
 				return err
 			}
 			if e.Executable != strings.HasPrefix(string(b), "#!") {
-				t.Errorf("%q: executable is %v", e.Path, e.Executable)
+				tb.Errorf("%q: executable is %v", e.Path, e.Executable)
 			}
 			s[e.Path] = string(b)
 		}
 		return nil
 	})
 	if err != nil {
-		t.Fatalf("Walk: %v", err)
+		tb.Fatalf("Walk: %v", err)
 	}
 	return s
 }
@@ -154,8 +154,7 @@ func TestBuilderRefusesPaths(t *testing.T) {
 		b.File("", digest.Empty(), false), b.Symlink("", "x"), b.Symlink("a", ""), b.Symlink("a", "\xff"), b.Symlink("a", "b\x00"),
 		b.Add(tree.Mount{Path: "a"}),
 	} {
-		var pathErr *tree.PathError
-		if !errors.As(err, &pathErr) {
+		if _, ok := errors.AsType[*tree.PathError](err); !ok {
 			t.Errorf("%v, want a *PathError", err)
 		}
 	}
@@ -233,8 +232,7 @@ func TestMerge(t *testing.T) {
 		t.Errorf("Merge of nothing = %v, %v", d, err)
 	}
 	_, err := tree.Merge(t.Context(), store, []tree.Mount{{Entry: tree.Entry{Kind: tree.KindFile, Digest: digest.Empty()}}})
-	var pathErr *tree.PathError
-	if !errors.As(err, &pathErr) {
+	if _, ok := errors.AsType[*tree.PathError](err); !ok {
 		t.Errorf("a file at the root: %v, want a *PathError", err)
 	}
 	gone := digest.OfBytes([]byte("not there"))

@@ -17,15 +17,15 @@ import (
 	"github.com/towpath/towpath/internal/digest"
 )
 
-func open(t testing.TB, dir string) *disk.Cache {
-	t.Helper()
+func open(tb testing.TB, dir string) *disk.Cache {
+	tb.Helper()
 	c, err := disk.Open(dir)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := c.Close(); err != nil {
-			t.Errorf("Close: %v", err)
+			tb.Errorf("Close: %v", err)
 		}
 	})
 	return c

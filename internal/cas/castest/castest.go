@@ -336,7 +336,7 @@ func testOpenSurvivesPut(t *testing.T, s cas.Store) {
 	}
 	put(t, s, b)
 	tail, err := io.ReadAll(r)
-	if err != nil || !bytes.Equal(append(head, tail...), b) {
+	if err != nil || !bytes.Equal(slices.Concat(head, tail), b) {
 		t.Errorf("read %d bytes of %d, %v", len(head)+len(tail), len(b), err)
 	}
 }

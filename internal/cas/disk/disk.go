@@ -156,7 +156,7 @@ func (s *Store) stream(ctx context.Context, r io.Reader, buf []byte) (digest.Dig
 	h := digest.NewHasher()
 	n := len(buf)
 	for {
-		h.Write(buf[:n])
+		_, _ = h.Write(buf[:n]) // never fails
 		if _, err := f.Write(buf[:n]); err != nil {
 			return digest.Digest{}, s.finish(f, digest.Digest{}, err)
 		}

@@ -54,7 +54,7 @@ func (t *Temp) Create(perm os.FileMode) (*os.File, error) {
 		t.next++
 		f, err := os.OpenFile(filepath.Join(t.own, strconv.FormatUint(t.next, 36)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 		if errors.Is(err, fs.ErrNotExist) && attempt == 0 {
-			t.end() // someone removed the folder under us: make another
+			_ = t.end() // someone removed the folder under us: make another
 			continue
 		}
 		return f, err
