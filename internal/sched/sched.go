@@ -40,6 +40,7 @@ package sched
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -276,13 +277,8 @@ func (s *Scheduler) check(operation string, n NodeID, allowed ...State) {
 	if n < 0 || int(n) >= len(s.nodes) {
 		panic(fmt.Sprintf("sched: %s(node %d): there are %d nodes", operation, n, len(s.nodes)))
 	}
-	if len(allowed) == 0 {
+	if len(allowed) == 0 || slices.Contains(allowed, s.nodes[n].state) {
 		return
-	}
-	for _, state := range allowed {
-		if s.nodes[n].state == state {
-			return
-		}
 	}
 	panic(fmt.Sprintf("sched: %s(node %d): the node is %v", operation, n, s.nodes[n].state))
 }

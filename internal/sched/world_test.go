@@ -50,10 +50,10 @@ func newWorld(t *rapid.T, p plan, config sched.Config) *world {
 		w.seen = append(w.seen, &sighting{spec: n, id: id, level: n.weight()})
 	}
 	// The longest path by relaxing every edge from the last node to the first.
-	for i := len(w.seen) - 1; i >= 0; i-- {
-		for _, dep := range w.seen[i].deps {
+	for _, n := range slices.Backward(w.seen) {
+		for _, dep := range n.deps {
 			up := w.seen[dep]
-			up.level = max(up.level, up.weight()+w.seen[i].level)
+			up.level = max(up.level, up.weight()+n.level)
 		}
 	}
 	w.s.Start()

@@ -199,8 +199,7 @@ func testOutputsThatLeadOut(t *testing.T, s *suite) {
 		}
 	}
 	got := s.try(t.Context(), s.action(t, program("symlink $HOME up ; symlink up/x two", "two")), nil)
-	var refused *executor.OutputError
-	if !errors.As(got.err, &refused) {
+	if _, ok := errors.AsType[*executor.OutputError](got.err); !ok {
 		t.Errorf("a link through a link that leads out: the error is %v, want an OutputError", got.err)
 	}
 }

@@ -261,8 +261,8 @@ func (w *workspace) add(ctx context.Context, builder *tree.Builder, store cas.St
 		err = builder.EmptyDirectory(p)
 	case tree.KindSymlink:
 		to := path.Join(path.Dir(p), f.target)
-		real, rerr := w.resolve(path.Join(workDir, p), true)
-		outside := rerr == nil && real != workDir && !strings.HasPrefix(real, workDir+"/")
+		leads, rerr := w.resolve(path.Join(workDir, p), true)
+		outside := rerr == nil && leads != workDir && !strings.HasPrefix(leads, workDir+"/")
 		if path.IsAbs(f.target) || to == ".." || strings.HasPrefix(to, "../") || outside {
 			return &executor.OutputError{Path: p, Err: fmt.Errorf("is a symlink to %q, which is outside of the workspace", f.target)}
 		}

@@ -78,12 +78,11 @@ func (e *Executor) Execute(ctx context.Context, a executor.Action, o executor.Op
 	if err := a.CheckIsolation(Isolation); err != nil {
 		return executor.Result{}, err
 	}
-	w, err := e.work.newWorkspace()
+	w, err := e.work.acquire()
 	if err != nil {
 		return executor.Result{}, &executor.InfrastructureError{Op: "make the workspace", Err: err}
 	}
-	// What cannot be removed now is not the step's fault, and not lost either: Close and New come back to it.
-	defer func() { _ = removeAll(w.dir) }()
+	defer e.work.release(w)
 
 	if err := tree.Materialize(ctx, e.store, a.InputRoot, w.root); err != nil {
 		return executor.Result{}, inputError(ctx, err)
@@ -110,7 +109,7 @@ func (e *Executor) Execute(ctx context.Context, a executor.Action, o executor.Op
 }
 
 // newCommand prepares the command of a in the workspace w, where it makes the folder that the command starts in.
-func newCommand(a executor.Action, w workspace) (*exec.Cmd, error) {
+func newCommand(a executor.Action, w *workspace) (*exec.Cmd, error) {
 	if a.Cwd != "" {
 		root, err := os.OpenRoot(w.root)
 		if err != nil {

@@ -19,18 +19,19 @@ import (
 
 func TestMain(m *testing.M) {
 	executortest.MainIfProgram()
+	dieIfAsked()
 	os.Exit(m.Run())
 }
 
-func newLocal(t *testing.T, store cas.Store, dir string, grace time.Duration) *local.Executor {
-	t.Helper()
+func newLocal(tb testing.TB, store cas.Store, dir string, grace time.Duration) *local.Executor {
+	tb.Helper()
 	e, err := local.New(local.Config{Store: store, Dir: dir, Grace: grace})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := e.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return e
@@ -49,20 +50,14 @@ func TestContract(t *testing.T) {
 	})
 }
 
-// workspaces lists what is in the sessions below dir, besides their locks.
+// workspaces lists what is in the workspaces of the sessions below dir, besides their empty folders.
 func workspaces(t *testing.T, dir string) []string {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+	paths, err := filepath.Glob(filepath.Join(dir, "*", "*", "*", "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var left []string
-	for _, path := range paths {
-		if filepath.Base(path) != "lock" {
-			left = append(left, path)
-		}
-	}
-	return left
+	return paths
 }
 
 // fixture has an executor and actions on inputs.
@@ -72,47 +67,48 @@ type fixture struct {
 	*local.Executor
 }
 
-func newFixture(t *testing.T) *fixture {
-	f := &fixture{store: mem.New(), dir: t.TempDir()}
-	f.Executor = newLocal(t, f.store, f.dir, time.Minute)
+func newFixture(tb testing.TB) *fixture {
+	tb.Helper()
+	f := &fixture{store: mem.New(), dir: tb.TempDir()}
+	f.Executor = newLocal(tb, f.store, f.dir, time.Minute)
 	return f
 }
 
 // action makes the action of a command on files, of which those that begin with "#!" are executable.
-func (f *fixture) action(t *testing.T, c executor.Command, files map[string]string) executor.Action {
-	t.Helper()
+func (f *fixture) action(tb testing.TB, c executor.Command, files map[string]string) executor.Action {
+	tb.Helper()
 	b := tree.NewBuilder(f.store)
 	for path, content := range files {
-		d, err := cas.PutBytes(t.Context(), f.store, []byte(content))
+		d, err := cas.PutBytes(tb.Context(), f.store, []byte(content))
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := b.File(path, d, strings.HasPrefix(content, "#!")); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
-	root, err := b.Build(t.Context())
+	root, err := b.Build(tb.Context())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	a, err := executor.NewAction(c, root, executor.Platform(local.Isolation))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return a
 }
 
-func (f *fixture) sh(t *testing.T, script string, outputs ...string) executor.Action {
-	t.Helper()
-	return f.action(t, executor.Command{Args: []string{"sh", "-c", script}, Outputs: outputs}, nil)
+func (f *fixture) sh(tb testing.TB, script string, outputs ...string) executor.Action {
+	tb.Helper()
+	return f.action(tb, executor.Command{Args: []string{"sh", "-c", script}, Outputs: outputs}, nil)
 }
 
-func (f *fixture) run(t *testing.T, a executor.Action) (executor.Result, string) {
-	t.Helper()
+func (f *fixture) run(tb testing.TB, a executor.Action) (executor.Result, string) {
+	tb.Helper()
 	var stdout strings.Builder
-	result, err := f.Execute(t.Context(), a, executor.Options{Stdout: &stdout})
+	result, err := f.Execute(tb.Context(), a, executor.Options{Stdout: &stdout})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return result, stdout.String()
 }

@@ -26,6 +26,9 @@ func awaitEnd(p *os.Process) bool {
 	}
 }
 
+// canFindProcesses tells whether killMarked does anything.
+const canFindProcesses = true
+
 const (
 	// killRounds bounds how often the processes are gone through, as long as some are found: they may have started others meanwhile.
 	killRounds = 16
@@ -33,12 +36,15 @@ const (
 	killWait = time.Second
 )
 
-// killMarked kills every process whose environment has the variable marker, given as NAME=VALUE or the beginning of that. Only processes that are
-// younger than the process first are looked at; 0 looks at all of them.
+// killMarked kills every process whose environment has the variable marker, given as NAME=VALUE or the beginning of that. Only processes that
+// are younger than the process first are looked at, which mostly there are none of; 0 looks at all of them.
 func killMarked(first int, marker string) {
 	for range killRounds {
-		if lastPid() < first {
-			first = 0 // the numbers have begun anew
+		switch last := lastPid(); {
+		case last == first:
+			return
+		case last < first:
+			first = 0 // the numbers have begun anew, or cannot be seen
 		}
 		found := false
 		for _, pid := range pids() {

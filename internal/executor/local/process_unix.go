@@ -31,7 +31,7 @@ func resultOf(state *os.ProcessState) executor.Result {
 		r.ExitCode = 128 + int(status.Signal())
 	}
 	if usage, ok := state.SysUsage().(*syscall.Rusage); ok {
-		r.MaxRSSBytes = int64(usage.Maxrss)
+		r.MaxRSSBytes = int64(usage.Maxrss) //nolint:unconvert // it is narrower on other systems
 		if runtime.GOOS != "darwin" {
 			r.MaxRSSBytes *= 1024 // all others count kilobytes
 		}

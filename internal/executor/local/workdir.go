@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync/atomic"
+	"sync"
 )
 
 // workDir is a folder for workspaces that processes share. Each of them has a subfolder there, its session, whose lock it holds for as long as it
@@ -15,16 +15,20 @@ import (
 type workDir struct {
 	session string
 	lock    *os.File
-	last    atomic.Uint64
+
+	mu   sync.Mutex
+	last uint64
+	free []*workspace
 }
 
-// workspace is what one execution has.
+// workspace is what one execution has: three empty folders.
 type workspace struct {
-	dir  string // holds the others
-	root string
-	home string
-	tmp  string
+	dir             string // holds the others
+	root, home, tmp string
+	made            []os.FileInfo // of the three
 }
+
+func (w *workspace) folders() []string { return []string{w.root, w.home, w.tmp} }
 
 const lockName = "lock"
 
@@ -95,16 +99,75 @@ func removeDead(dir string) error {
 	return nil
 }
 
-// newWorkspace makes the folders of an execution. The names are short, as some programs make sockets in TMPDIR.
-func (d *workDir) newWorkspace() (workspace, error) {
-	dir := filepath.Join(d.session, strconv.FormatUint(d.last.Add(1), 36))
-	w := workspace{dir: dir, root: filepath.Join(dir, "work"), home: filepath.Join(dir, "home"), tmp: filepath.Join(dir, "tmp")}
-	for _, folder := range []string{w.dir, w.root, w.home, w.tmp} {
-		if err := os.Mkdir(folder, 0o755); err != nil {
-			return workspace{}, errors.Join(err, removeAll(dir))
-		}
+// acquire returns a workspace, which release takes back. Folders are used again where nothing can have been left in them: on large ext4
+// file systems making the four of them takes as long as starting a process twice (0.6 ms each, measured with 264 GB).
+func (d *workDir) acquire() (*workspace, error) {
+	d.mu.Lock()
+	if n := len(d.free); n > 0 {
+		w := d.free[n-1]
+		d.free = d.free[:n-1]
+		d.mu.Unlock()
+		return w, nil
+	}
+	d.last++
+	// The names are short, as some programs make sockets in TMPDIR.
+	dir := filepath.Join(d.session, strconv.FormatUint(d.last, 36))
+	d.mu.Unlock()
+	w := &workspace{dir: dir, root: filepath.Join(dir, "work"), home: filepath.Join(dir, "home"), tmp: filepath.Join(dir, "tmp")}
+	if err := w.make(); err != nil {
+		return nil, errors.Join(err, removeAll(dir))
 	}
 	return w, nil
+}
+
+// release removes what is in a workspace, and the workspace itself unless it is as good as new. What cannot be removed now is not the step's fault, and
+// not lost either: close and removeDead come back to it.
+func (d *workDir) release(w *workspace) {
+	if !canFindProcesses || !w.clear() {
+		_ = removeAll(w.dir)
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.free = append(d.free, w)
+}
+
+func (w *workspace) make() error {
+	if err := os.Mkdir(w.dir, 0o755); err != nil {
+		return err
+	}
+	for _, folder := range w.folders() {
+		if err := os.Mkdir(folder, 0o755); err != nil {
+			return err
+		}
+		info, err := os.Lstat(folder)
+		if err != nil {
+			return err
+		}
+		w.made = append(w.made, info)
+	}
+	return nil
+}
+
+// clear empties the folders, and tells whether they are the ones that were made and as they were made.
+func (w *workspace) clear() bool {
+	for i, folder := range w.folders() {
+		info, err := os.Lstat(folder)
+		if err != nil || !os.SameFile(info, w.made[i]) || info.Mode() != w.made[i].Mode() {
+			return false
+		}
+		entries, err := os.ReadDir(folder)
+		if err != nil {
+			return false
+		}
+		for _, entry := range entries {
+			if removeAll(filepath.Join(folder, entry.Name())) != nil {
+				return false
+			}
+		}
+	}
+	entries, err := os.ReadDir(w.dir)
+	return err == nil && len(entries) == len(w.made)
 }
 
 func (d *workDir) close() error {
@@ -119,14 +182,11 @@ func removeAll(dir string) error {
 	if err := os.RemoveAll(dir); err == nil {
 		return nil
 	}
-	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if entry == nil || !entry.IsDir() {
-			return nil
+	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, _ error) error {
+		if entry != nil && entry.IsDir() {
+			_ = os.Chmod(path, 0o700) // before it is read; RemoveAll says why if it does not help
 		}
-		if err != nil {
-			return nil // it was made readable just before, and is not: RemoveAll says why
-		}
-		return os.Chmod(path, 0o700)
+		return nil
 	})
 	return os.RemoveAll(dir)
 }
