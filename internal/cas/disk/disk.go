@@ -4,7 +4,8 @@
 // when it is whole, so no process ever sees half a blob, whatever dies. Names appear at once and become durable together, in
 // Flush. Until then the file can be read by its owner only (mode 0400), afterwards by everyone (0444): this is how other
 // processes, and later ones, know which blobs need no sync. Content is verified whenever it is read; what turns out to be wrong is removed,
-// so that whoever made it makes it again.
+// so that whoever made it makes it again. The modification time of every blob is one constant: a file that has another one was written to since, and
+// is read before it counts as there. What only reading can find, bits that rot by themselves, is found by reading.
 //
 // The package knows nothing of what blobs mean and keeps no index in memory: the folder is the truth.
 package disk
@@ -19,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/towpath/towpath/internal/cas"
 	"github.com/towpath/towpath/internal/cas/durable"
@@ -33,6 +35,9 @@ const (
 	modePending = 0o400
 	modeDurable = 0o444
 )
+
+// untouched is the modification time of a blob that nobody has written to since it was stored.
+func untouched() time.Time { return time.Unix(315532800, 0) }
 
 // Store is a cas.Store in a folder.
 type Store struct {
@@ -179,6 +184,9 @@ func (s *Store) finish(f *os.File, d digest.Digest, err error) error {
 		err = cerr
 	}
 	if err == nil {
+		err = os.Chtimes(f.Name(), time.Time{}, untouched())
+	}
+	if err == nil {
 		err = s.publish(f.Name(), d)
 	}
 	if err != nil {
@@ -292,7 +300,7 @@ func (s *Store) Missing(ctx context.Context, ds []digest.Digest) ([]digest.Diges
 		}
 		info, err := os.Lstat(s.path(d))
 		switch {
-		case err == nil && info.Mode().IsRegular() && info.Size() == d.Size:
+		case err == nil && info.Mode().IsRegular() && info.Size() == d.Size && s.unchanged(d, info):
 			s.found(d, info)
 		case err == nil || errors.Is(err, fs.ErrNotExist):
 			missing = append(missing, d)
@@ -301,6 +309,19 @@ func (s *Store) Missing(ctx context.Context, ds []digest.Digest) ([]digest.Diges
 		}
 	}
 	return missing, nil
+}
+
+// unchanged tells whether the blob d, as info says, is still what was stored. One that was written to since is read, and marked again where it was
+// only touched.
+func (s *Store) unchanged(d digest.Digest, info fs.FileInfo) bool {
+	if info.ModTime().Equal(untouched()) {
+		return true
+	}
+	if !s.intact(d) {
+		return false
+	}
+	_ = os.Chtimes(s.path(d), time.Time{}, untouched()) // a mark: without it, the blob is read once more
+	return true
 }
 
 // Path implements cas.Pather.

@@ -2,6 +2,7 @@ package disk_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/towpath/towpath/internal/cas"
 	"github.com/towpath/towpath/internal/cas/castest"
@@ -311,5 +313,47 @@ func TestClosed(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(filepath.Join(dir, "tmp")); err != nil || len(entries) != 1 {
 		t.Errorf("tmp after Close: %v, %v, want only the gate's lock", entries, err)
+	}
+}
+
+func TestABlobThatWasWrittenToIsReadBeforeItCounts(t *testing.T) {
+	s, err := disk.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	d, err := cas.PutBytes(ctx, s, []byte("good content"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, _ := s.Path(d)
+	missing := func() int {
+		t.Helper()
+		m, err := s.Missing(ctx, []digest.Digest{d})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(m)
+	}
+	if err := os.Chtimes(path, time.Now(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if missing() != 0 {
+		t.Error("a blob that was only touched is missing")
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("evil content"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if missing() != 1 {
+		t.Error("a blob of the right size and the wrong content is there")
+	}
+	if _, err := cas.PutBytes(ctx, s, []byte("good content")); err != nil {
+		t.Fatal(err)
+	}
+	if missing() != 0 {
+		t.Error("a blob that was put again is missing")
 	}
 }
