@@ -49,12 +49,13 @@ type Action struct {
 	Platform  []Property
 }
 
-// BaseEnv returns the variables that every command has unless it declares them otherwise. They are constants, and part of the action:
+// BaseEnv returns the variables that every command has unless it declares them otherwise. They are constants, and part of
+// the action:
 //
 //   - PATH is the usual one of a login, without anything of a user's own;
 //   - LANG and TZ make messages, sorting and times the same everywhere;
-//   - SOURCE_DATE_EPOCH (reproducible-builds.org) is the first moment of 1980, the earliest that every archive format can hold, zip and
-//     therefore wheels included.
+//   - SOURCE_DATE_EPOCH (reproducible-builds.org) is the first moment of 1980, the earliest that every archive format can
+//     hold, zip and therefore wheels included.
 func BaseEnv() []EnvVar {
 	return []EnvVar{
 		{"LANG", "C.UTF-8"},
@@ -64,7 +65,8 @@ func BaseEnv() []EnvVar {
 	}
 }
 
-// Platform returns the properties of this machine, by the lexicon of the Remote Execution API, with the isolation of an executor.
+// Platform returns the properties of this machine, by the lexicon of the Remote Execution API, with the isolation of an
+// executor.
 func Platform(isolation string) []Property {
 	family := runtime.GOOS
 	if family == "darwin" {
@@ -80,12 +82,12 @@ func Platform(isolation string) []Property {
 	return []Property{{"ISA", isa}, {"OSFamily", family}, {IsolationProperty, isolation}}
 }
 
-// NewAction checks a command and brings everything into the canonical form in which equal actions have equal digests: variables completed by
-// BaseEnv, sorted by name; outputs sorted and
-// named once; properties sorted. What is wrong is an *InvalidError.
+// NewAction checks a command and brings everything into the canonical form in which equal actions have equal digests:
+// variables completed by BaseEnv, sorted by name; outputs sorted and named once; properties sorted. What is wrong is an
+// *InvalidError.
 //
-// A declared variable takes precedence over BaseEnv. HOME and TMPDIR cannot be declared: a value that holds for every execution could only
-// name a folder that they share.
+// A declared variable takes precedence over BaseEnv. HOME and TMPDIR cannot be declared: a value that holds for every
+// execution could only name a folder that they share.
 func NewAction(c Command, inputRoot digest.Digest, platform []Property) (Action, error) {
 	if err := c.check(); err != nil {
 		return Action{}, err
@@ -192,8 +194,8 @@ func (a Action) Digest() digest.Digest {
 	return d
 }
 
-// Encode returns the Action and Command messages of the Remote Execution API v2 in canonical form, and the digest of the former. Both belong
-// into the store before a remote executor runs the action.
+// Encode returns the Action and Command messages of the Remote Execution API v2 in canonical form, and the digest of the
+// former. Both belong into the store before a remote executor runs the action.
 func (a Action) Encode() (action, command []byte, d digest.Digest) {
 	command = marshal(a.commandProto())
 	action = marshal(a.actionProto(digest.OfBytes(command)))
@@ -237,8 +239,8 @@ func marshal(m proto.Message) []byte {
 	return b
 }
 
-// relative returns the path from the folder cwd to p, both relative to the workspace and clean. What cwd and p share are only whole names, as a glob
-// may begin with a name but not with a part of one.
+// relative returns the path from the folder cwd to p, both relative to the workspace and clean. What cwd and p share are
+// only whole names, as a glob may begin with a name but not with a part of one.
 func relative(cwd, p string) string {
 	if cwd == "" {
 		return p

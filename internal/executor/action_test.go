@@ -16,7 +16,8 @@ import (
 	"github.com/towpath/towpath/internal/executor"
 )
 
-// The vectors were made by the generated code of the Remote Execution API in another program, from fields in canonical order.
+// The vectors were made by the generated code of the Remote Execution API in another program, from fields in canonical
+// order.
 func TestEncodeVectors(t *testing.T) {
 	a, err := executor.NewAction(executor.Command{
 		Args:    []string{"make", "", "-j2", "größe"},
@@ -124,7 +125,8 @@ func TestPlatform(t *testing.T) {
 	}
 }
 
-// TestDigestIsCanonical holds that the order in which things are declared does not matter, and that everything that is declared does.
+// TestDigestIsCanonical holds that the order in which things are declared does not matter, and that everything that is
+// declared does.
 func TestDigestIsCanonical(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.StringMatching(`[a-z]{1,3}`)

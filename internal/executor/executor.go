@@ -1,8 +1,8 @@
-// Package executor holds the contract between the engine and whatever runs a command: what an action is, what running one means, and
-// how it can end.
+// Package executor holds the contract between the engine and whatever runs a command: what an action is, what running one
+// means, and how it can end.
 //
-// Implementations live in rooms below it (local, fake, …) and are held to the contract by the suite in executortest. Nothing here knows
-// what a stage is, which actions are cached, or when one is tried again: an executor runs what it is given, once.
+// Implementations live in rooms below it (local, fake, …) and are held to the contract by the suite in executortest. Nothing
+// here knows what a stage is, which actions are cached, or when one is tried again: an executor runs what it is given, once.
 package executor
 
 import (
@@ -14,47 +14,52 @@ import (
 	"github.com/towpath/towpath/internal/tree"
 )
 
-// Executor runs actions. All methods are safe for concurrent use, and concurrent executions do not see each other, not even of equal actions.
+// Executor runs actions. All methods are safe for concurrent use, and concurrent executions do not see each other, not even
+// of equal actions.
 //
 // # The workspace
 //
-// Every execution has a fresh workspace that holds the input root of the action and nothing else. The folder Command.Cwd is made where it is
-// missing, and the command starts there. The command may change everything in the workspace, its inputs as well; neither the store nor another
-// execution sees that. What is left in the workspace is gone when Execute returns, whatever the permissions of what is in it.
+// Every execution has a fresh workspace that holds the input root of the action and nothing else. The folder Command.Cwd is
+// made where it is missing, and the command starts there. The command may change everything in the workspace, its inputs as
+// well; neither the store nor another execution sees that. What is left in the workspace is gone when Execute returns,
+// whatever the permissions of what is in it.
 //
 // # The environment
 //
 // The command sees the variables of Command.Env, which NewAction has completed by BaseEnv, and two more:
 //
-//   - HOME and TMPDIR are two empty folders, private to this execution, outside the workspace and gone with it. They differ from one execution to
-//     the next, and so they are not part of the action.
+//   - HOME and TMPDIR are two empty folders, private to this execution, outside the workspace and gone with it. They differ
+//     from one execution to the next, and so they are not part of the action.
 //
-// Nothing is inherited from the engine: no variable (CI is not set either), no open file but the three standard ones. Standard input is empty.
-// Windows adds SYSTEMROOT, without which programs do not start.
+// Nothing is inherited from the engine: no variable (CI is not set either), no open file but the three standard ones.
+// Standard input is empty. Windows adds SYSTEMROOT, without which programs do not start.
 //
 // # The command
 //
-// An Args[0] without a slash is looked up in the PATH of the action; any other is relative to the folder in which the command starts. Where no such
-// program can be started the error is a *CommandNotFoundError.
+// An Args[0] without a slash is looked up in the PATH of the action; any other is relative to the folder in which the
+// command starts. Where no such program can be started the error is a *CommandNotFoundError.
 //
-// What the command writes goes to Options.Stdout and Options.Stderr as it is written, without waiting for a whole line or buffer. When Execute returns, nothing is
-// written to them any more. A process that the command leaves behind is killed once the command itself has ended, and does not keep Execute from
-// returning.
+// What the command writes goes to Options.Stdout and Options.Stderr as it is written, without waiting for a whole line or
+// buffer. When Execute returns, nothing is written to them any more. A process that the command leaves behind is killed once
+// the command itself has ended, and does not keep Execute from returning.
 //
 // # The end
 //
-// A command that ended is a Result, not an error, whatever its exit code. Only where Options.Accept takes the exit code are the outputs captured
-// and stored, without Flush: that is for who refers to them. A command that was ended by a signal has no exit code that could be accepted.
+// A command that ended is a Result, not an error, whatever its exit code. Only where Options.Accept takes the exit code are
+// the outputs captured and stored, without Flush: that is for who refers to them. A command that was ended by a signal has
+// no exit code that could be accepted.
 //
-// Outputs are paths or globs, relative to the workspace. Each path that names nothing, and each glob that matches nothing, is in Result.Missing,
-// which is no error here. Symbolic links are captured as such and never followed, so a path through one names nothing. An output that
-// cannot be captured faithfully is an *OutputError: above all a symbolic link that leads out of the workspace.
+// Outputs are paths or globs, relative to the workspace. Each path that names nothing, and each glob that matches nothing,
+// is in Result.Missing, which is no error here. Symbolic links are captured as such and never followed, so a path through
+// one names nothing. An output that cannot be captured faithfully is an *OutputError: above all a symbolic link that leads
+// out of the workspace.
 //
 // # Errors
 //
 // Everything else is an error, and the type says whose it is, since retries and caching depend on the difference:
 //
-//   - the error of ctx, wrapped, once ctx has ended: the command and everything that it started have been told to end, and then been killed;
+//   - the error of ctx, wrapped, once ctx has ended: the command and everything that it started have been told to end, and
+//     then been killed;
 //   - *InvalidError: this action cannot be run here, for one because it asks for another isolation;
 //   - *MissingInputError: an input is not in the store or is damaged; who made it has to make it again;
 //   - *CommandNotFoundError and *OutputError: the step is wrong;
@@ -63,18 +68,20 @@ type Executor interface {
 	// Name tells users which executor this is: "local".
 	Name() string
 
-	// Isolation names how far commands are kept from what they do not declare. It is part of every action (see Platform), so that results of
-	// one kind are never taken for those of another. An executor refuses actions of another kind.
+	// Isolation names how far commands are kept from what they do not declare. It is part of every action (see Platform), so
+	// that results of one kind are never taken for those of another. An executor refuses actions of another kind.
 	Isolation() string
 
-	// Execute runs the action once and returns when it has ended and is cleaned up. Result holds what is known even where there is an error.
+	// Execute runs the action once and returns when it has ended and is cleaned up. Result holds what is known even where
+	// there is an error.
 	Execute(ctx context.Context, a Action, o Options) (Result, error)
 }
 
 // Options are what an execution depends on besides the action, and what its result does not.
 type Options struct {
-	// Stdout and Stderr take what the command writes; nil drops it. Each is written to by one goroutine at a time; where both are
-	// the same writer it has to be safe for concurrent use. An error of theirs ends the execution with an *InfrastructureError.
+	// Stdout and Stderr take what the command writes; nil drops it. Each is written to by one goroutine at a time; where
+	// both are the same writer it has to be safe for concurrent use. An error of theirs ends the execution with an
+	// *InfrastructureError.
 	Stdout, Stderr io.Writer
 
 	// Accept tells which exit codes are a success. Nil accepts only 0.

@@ -8,7 +8,8 @@ import (
 	"github.com/towpath/towpath/internal/sched"
 )
 
-// BenchmarkRun takes runs of two sizes from AddNode to Done: time and memory for each node must not depend on how many there are.
+// BenchmarkRun takes runs of two sizes from AddNode to Done: time and memory for each node must not depend on how many there
+// are.
 func BenchmarkRun(b *testing.B) {
 	for _, size := range []int{10_000, 100_000} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {

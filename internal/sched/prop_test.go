@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestProperties runs random graphs on a fake clock. The world (world_test.go) watches every call and holds what must be true at all times; what
-// must be true of the end is held here and in world.finish.
+// TestProperties runs random graphs on a fake clock. The world (world_test.go) watches every call and holds what must be
+// true at all times; what must be true of the end is held here and in world.finish.
 func TestProperties(t *testing.T) {
 	t.Run("anything goes", rapid.MakeCheck(func(t *rapid.T) {
 		w := newWorld(t, drawPlan(t, mishaps|caches|fanOuts|probeTimes), sched.Config{

@@ -1,7 +1,7 @@
 package sched
 
-// queue is a binary heap of nodes, the one with the longest path to a sink first and the lowest ID among equals. It is written out, as
-// container/heap would allocate for every node.
+// queue is a binary heap of nodes, the one with the longest path to a sink first and the lowest ID among equals. It is
+// written out, as container/heap would allocate for every node.
 type queue []NodeID
 
 func before(nodes []node, a, b NodeID) bool {

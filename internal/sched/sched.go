@@ -1,9 +1,9 @@
-// Package sched decides what a run does next: which node is looked up in the caches, which one gets the next free slot, and what
-// becomes of the others when one fails or the run is cancelled.
+// Package sched decides what a run does next: which node is looked up in the caches, which one gets the next free slot, and
+// what becomes of the others when one fails or the run is cancelled.
 //
-// It is a pure state machine. It must not know what a node is (names, keys and values stay with the engine), must not read a clock, start
-// a goroutine or do any I/O, and is not safe for concurrent use: the engine's loop owns it, asks Next until there is nothing to do, waits for
-// something to end, reports that, and asks again.
+// It is a pure state machine. It must not know what a node is (names, keys and values stay with the engine), must not read a
+// clock, start a goroutine or do any I/O, and is not safe for concurrent use: the engine's loop owns it, asks Next until
+// there is nothing to do, waits for something to end, reports that, and asks again.
 //
 //	Waiting --- upstream did not succeed ----------------> Skipped
 //	   |
@@ -24,17 +24,18 @@
 //	Waiting, Probing, Queued or Running --- run stops ---> Cancelled
 //	Probing --- could not be probed ---------------------> Failed
 //
-// A node is handed out at most twice, once to be probed and once to be run, and everything that is handed out is answered exactly once: a probe
-// by Hit, Miss, Expand or Finished, a run by Finished or Expand. That holds after the run has stopped as well; there is no race to lose.
+// A node is handed out for work at most twice, once to be probed and once to be run, and each time that is answered exactly
+// once: a probe by Hit, Miss, Expand or Finished, a run by Finished or Expand. That holds after the run has stopped as well;
+// there is no race to lose.
 //
-// Among the nodes that could go on, the one with the longest path to a sink goes first, measured by the durations that are known from earlier
-// runs. A slot is never left free while a node is queued.
+// Among the nodes that could go on, the one with the longest path to a sink goes first, measured by the durations that are
+// known from earlier runs. A slot is never left free while a node is queued.
 //
-// The run fails fast: the first node that does not succeed stops it. What is downstream of that node is Skipped, everything else that
-// has not been handed out is Cancelled, and what is being probed or run is handed out once more, to be stopped.
+// The run fails fast: the first node that does not succeed stops it. What is downstream of that node is Skipped, everything
+// else that has not been handed out is Cancelled, and what is being probed or run is handed out once more, to be stopped.
 //
-// A call that the drawing does not allow is a fault of the caller, which no input of a user can bring about. It panics with the node
-// and its state.
+// A call that the drawing does not allow is a fault of the caller, which no input of a user can bring about. It panics with
+// the node and its state.
 package sched
 
 import (
@@ -47,8 +48,8 @@ import (
 // NodeID names a node: 0 for the first that was added, and so on without gaps.
 type NodeID int32
 
-// unknown stands for a duration that is not known. A step takes at least about this long, so deeper chains of new stages go first and
-// none of them is taken for longer than a chain that has been measured.
+// unknown stands for a duration that is not known. A step takes at least about this long, so deeper chains of new stages go
+// first and none of them is taken for longer than a chain that has been measured.
 const unknown = time.Millisecond
 
 // none is the absence of a node or an edge.
@@ -109,8 +110,8 @@ func (s *Scheduler) Grow(nodes, edges int) {
 	s.edges = append(make([]edge, 0, len(s.edges)+edges), s.edges...)
 }
 
-// AddNode adds a node that needs deps, which have all been added before: a cycle cannot be expressed. The duration is what the node took when it last
-// ran, or 0 where that is not known.
+// AddNode adds a node that needs deps, which have all been added before: a cycle cannot be expressed. The duration is what
+// the node took when it last ran, or 0 where that is not known.
 func (s *Scheduler) AddNode(deps []NodeID, duration time.Duration) NodeID {
 	if s.started {
 		panic("sched: AddNode after Start")
@@ -168,7 +169,8 @@ func (s *Scheduler) Start() {
 type Kind uint8
 
 const (
-	// Probe asks for the node's key and what the caches hold for it: answer with Hit, Miss or Expand, or with Finished where that failed.
+	// Probe asks for the node's key and what the caches hold for it: answer with Hit, Miss or Expand, or with Finished where
+	// that failed.
 	Probe Kind = iota
 	// Run asks for the node's work: answer with Finished or Expand.
 	Run
@@ -234,8 +236,8 @@ func (s *Scheduler) Next() (Action, bool) {
 // Done tells whether every node has ended. Next may still have to tell of some of them.
 func (s *Scheduler) Done() bool { return s.counts.Final() == len(s.nodes) }
 
-// Cause tells why the run stops: the cause given to Cancel, or a *NodeError for the node that did not succeed, whichever came first. It
-// is nil while nothing stops the run.
+// Cause tells why the run stops: the cause given to Cancel, or a *NodeError for the node that did not succeed, whichever
+// came first. It is nil while nothing stops the run.
 func (s *Scheduler) Cause() error { return s.cause }
 
 // State returns where a node stands.
@@ -247,9 +249,10 @@ func (s *Scheduler) State(n NodeID) State {
 // Counts returns the number of nodes in each state.
 func (s *Scheduler) Counts() Counts { return s.counts }
 
-// CriticalPathLeft returns how long the longest chain of nodes takes that have not ended, by the durations that were given; a node without
-// one counts a millisecond. elapsed tells how long a node has been running; nil stands for not at all. No number of slots ends a run sooner, unless
-// nodes turn out to be cached. It looks at every node, which is cheap enough for a progress display.
+// CriticalPathLeft returns how long the longest chain of nodes takes that have not ended, by the durations that were given;
+// a node without one counts a millisecond. elapsed tells how long a node has been running; nil stands for not at all. No
+// number of slots ends a run sooner, unless nodes turn out to be cached. It looks at every node, which is cheap enough for a
+// progress display.
 func (s *Scheduler) CriticalPathLeft(elapsed func(NodeID) time.Duration) time.Duration {
 	longest := time.Duration(0)
 	for i := range s.nodes {

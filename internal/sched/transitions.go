@@ -30,8 +30,8 @@ func (s *Scheduler) Miss(n NodeID) {
 	s.queued.push(s.nodes, n)
 }
 
-// Finished answers a run with Succeeded, Failed or Cancelled, or a probe that could not be made with one of the latter two. The first outcome other
-// than Succeeded stops the run; from then on a node still ends as what is reported for it.
+// Finished answers a run with Succeeded, Failed or Cancelled, or a probe that could not be made with one of the latter two.
+// The first outcome other than Succeeded stops the run; from then on a node still ends as what is reported for it.
 func (s *Scheduler) Finished(n NodeID, outcome State) {
 	switch outcome {
 	case Succeeded:
@@ -44,10 +44,11 @@ func (s *Scheduler) Finished(n NodeID, outcome State) {
 	s.end(n, outcome)
 }
 
-// Expand tells that a node which is being probed, queued or run is a fan-out, with one element for each of durations (0 where one is not known).
-// The elements are new nodes, numbered on without gaps, which are probed and run on their own. The node gives its slot back, is Expanded until
-// all of them have ended, and then Succeeded where each of them succeeded or was cached (so without elements at once), else Failed where one of them
-// failed, else Cancelled. Once the run stops there are no elements and the node is Cancelled.
+// Expand tells that a node which is being probed, queued or run is a fan-out, with one element for each of durations (0
+// where one is not known). The elements are new nodes, numbered on without gaps, which are probed and run on their own. The
+// node gives its slot back, is Expanded until all of them have ended, and then Succeeded where each of them succeeded or was
+// cached (so without elements at once), else Failed where one of them failed, else Cancelled. Once the run stops there are
+// no elements and the node is Cancelled.
 func (s *Scheduler) Expand(n NodeID, durations []time.Duration) []NodeID {
 	s.check("Expand", n, Probing, Queued, Running)
 	if s.cause != nil {
@@ -72,7 +73,8 @@ func (s *Scheduler) Expand(n NodeID, durations []time.Duration) []NodeID {
 	return elements
 }
 
-// Cancel stops the run: whatever has not been handed out is Cancelled. It does nothing where the run stops already. The cause must not be nil.
+// Cancel stops the run: whatever has not been handed out is Cancelled. It does nothing where the run stops already. The
+// cause must not be nil.
 func (s *Scheduler) Cancel(cause error) {
 	if cause == nil {
 		panic("sched: Cancel without a cause")
@@ -97,7 +99,8 @@ func (s *Scheduler) endUnasked(n NodeID, state State) {
 	s.end(n, state)
 }
 
-// end gives a node its final state and draws the conclusions: for its dependents, for the fan-out that it belongs to, for the run.
+// end gives a node its final state and draws the conclusions: for its dependents, for the fan-out that it belongs to, for
+// the run.
 func (s *Scheduler) end(n NodeID, state State) {
 	s.set(n, state)
 	switch {

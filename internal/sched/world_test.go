@@ -10,7 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// world plays the engine on a fake clock and keeps its own account of what the scheduler does, from nothing but the calls between them.
+// world plays the engine on a fake clock and keeps its own account of what the scheduler does, from nothing but the calls
+// between them.
 type world struct {
 	t      *rapid.T
 	s      *sched.Scheduler

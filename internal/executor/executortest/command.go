@@ -77,7 +77,8 @@ func testWriterFails(t *testing.T, s *suite) {
 	}
 }
 
-// cancelWhen runs a command and cancels it once it has written something, which holds as well that output is passed on while the command runs.
+// cancelWhen runs a command and cancels it once it has written something, which holds as well that output is passed on while
+// the command runs.
 func (s *suite) cancelWhen(t *testing.T, text string, c executor.Command) (*notice, error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -138,7 +139,8 @@ func testDeadline(t *testing.T, s *suite) {
 	}
 }
 
-// testChild holds that neither a child that holds the output open nor one that does not heed to be asked keeps Execute from returning.
+// testChild holds that neither a child that holds the output open nor one that does not heed to be asked keeps Execute from
+// returning.
 func testChild(t *testing.T, s *suite) {
 	for _, child := range []string{"block", "ignore-term , block"} {
 		got := s.succeed(t, program("print parent ; spawn "+child))

@@ -1,7 +1,7 @@
 // Package executortest holds implementations of executor.Executor to the contract that is written there.
 //
-// The suite runs a program of a few operations (Interpret), for one that starts processes as a real one, for a fake within the test. It must not
-// know any implementation.
+// The suite runs a program of a few operations (Interpret), for one that starts processes as a real one, for a fake within
+// the test. It must not know any implementation.
 package executortest
 
 import (

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Machine is what the suite's program needs of the world that it runs in: an operating system, or a fake of one. Relative paths are relative to
-// the folder in which the program started.
+// Machine is what the suite's program needs of the world that it runs in: an operating system, or a fake of one. Relative
+// paths are relative to the folder in which the program started.
 type Machine interface {
 	Stdin() io.Reader
 	Stdout() io.Writer
@@ -37,8 +37,8 @@ type Machine interface {
 	Spawn(args []string) error
 }
 
-// Interpret runs the suite's program, whose arguments are operations divided by ";", and returns its exit code. In the arguments of operations
-// $NAME stands for a variable.
+// Interpret runs the suite's program, whose arguments are operations divided by ";", and returns its exit code. In the
+// arguments of operations $NAME stands for a variable.
 //
 //	print TEXT         to standard output, without a line end
 //	eprint TEXT        to standard error

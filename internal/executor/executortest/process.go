@@ -11,12 +11,13 @@ import (
 	"syscall"
 )
 
-// ProgramName is the name by which a test binary knows that it is to be the suite's program. It ends in ".exe" so that it starts on
-// every system.
+// ProgramName is the name by which a test binary knows that it is to be the suite's program. It ends in ".exe" so that it
+// starts on every system.
 const ProgramName = "step.exe"
 
-// MainIfProgram makes this process the suite's program where it was started by that name, and does not return then. TestMain of an implementation
-// that starts real processes begins with it, and gives the test binary as Subject.Program: nothing else has to be installed.
+// MainIfProgram makes this process the suite's program where it was started by that name, and does not return then. TestMain
+// of an implementation that starts real processes begins with it, and gives the test binary as Subject.Program: nothing else
+// has to be installed.
 func MainIfProgram() {
 	if filepath.Base(os.Args[0]) == ProgramName {
 		// Unlike os.Exit this does not give the race detector a second to report: a test starts hundreds of programs.

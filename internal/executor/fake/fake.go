@@ -1,7 +1,7 @@
 // Package fake is an executor for tests, without processes and files: a Go function stands for every command.
 //
-// It keeps the whole contract of package executor, so what is tested with it holds for the others, and counts what it runs. It must not
-// know of any other executor.
+// It keeps the whole contract of package executor, so what is tested with it holds for the others, and counts what it runs.
+// It must not know of any other executor.
 package fake
 
 import (
@@ -19,8 +19,8 @@ import (
 // Isolation is what actions for this executor ask for.
 const Isolation = "fake"
 
-// Func stands for all commands. It returns the exit code. When ctx ends the command has been cancelled: what it returns then is dropped, but
-// Execute waits for it. An error is returned by Execute as it is, so it should be one of package executor.
+// Func stands for all commands. It returns the exit code. When ctx ends the command has been cancelled: what it returns then
+// is dropped, but Execute waits for it. An error is returned by Execute as it is, so it should be one of package executor.
 type Func func(ctx context.Context, s *Step) (exitCode int, err error)
 
 // Executor is an executor.Executor that calls a Func.
@@ -82,7 +82,8 @@ func (e *Executor) Await(ctx context.Context, n int) error {
 	}
 }
 
-// Hold makes the executions that begin from now on wait until release is called, or until they are cancelled. They count as begun.
+// Hold makes the executions that begin from now on wait until release is called, or until they are cancelled. They count as
+// begun.
 func (e *Executor) Hold() (release func()) {
 	held := make(chan struct{})
 	e.mu.Lock()

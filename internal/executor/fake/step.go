@@ -18,8 +18,8 @@ const (
 	tmpDir  = "/tmp"
 )
 
-// Step is what a Func sees of the command that it stands for: the action, and a workspace in memory. Paths are relative to the folder in which the
-// command starts, or absolute below /work, /home and /tmp. A Step is safe for concurrent use.
+// Step is what a Func sees of the command that it stands for: the action, and a workspace in memory. Paths are relative to
+// the folder in which the command starts, or absolute below /work, /home and /tmp. A Step is safe for concurrent use.
 type Step struct {
 	Action executor.Action
 
@@ -70,7 +70,8 @@ func (s *Step) Symlink(target, path string) error { return s.workspace.symlink(t
 // Chmod sets the mode of a file or folder, of which only a file's being executable has a meaning.
 func (s *Step) Chmod(path string, mode fs.FileMode) error { return s.workspace.chmod(path, mode) }
 
-// Go runs f beside the command, as a process that the command starts. When the command has ended ctx ends, and Execute waits for f.
+// Go runs f beside the command, as a process that the command starts. When the command has ended ctx ends, and Execute waits
+// for f.
 func (s *Step) Go(f func(ctx context.Context)) { s.behind.Go(func() { f(s.ctx) }) }
 
 // Killed makes the command one that was ended by SIGKILL, once the Func has returned.

@@ -75,7 +75,8 @@ func load(ctx context.Context, store cas.Store, a executor.Action) (*workspace, 
 	return w, nil
 }
 
-// resolve returns the absolute path of p with all links followed, the last part's where follow says so. Its folder is there, itself need not be.
+// resolve returns the absolute path of p with all links followed, the last part's where follow says so. Its folder is there,
+// itself need not be.
 func (w *workspace) resolve(p string, follow bool) (string, error) {
 	if !path.IsAbs(p) {
 		p = path.Join(w.cwd, p)

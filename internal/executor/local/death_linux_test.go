@@ -18,7 +18,8 @@ import (
 // dieVariable asks a test binary to be a tow that runs a step below the folder that it names, until it is killed.
 const dieVariable = "TOWPATH_TEST_DIE_IN"
 
-// dieIfAsked runs a step, which is the shell script in the first argument, and does not return where the variable asks for that.
+// dieIfAsked runs a step, which is the shell script in the first argument, and does not return where the variable asks for
+// that.
 func dieIfAsked() {
 	dir := os.Getenv(dieVariable)
 	if dir == "" {
@@ -45,8 +46,8 @@ func dieIfAsked() {
 	os.Exit(1)
 }
 
-// TestTowIsKilled holds that a step's command dies with tow, whatever kills that, and that the next New ends what the command has started and
-// removes its workspace.
+// TestTowIsKilled holds that a step's command dies with tow, whatever kills that, and that the next New ends what the
+// command has started and removes its workspace.
 func TestTowIsKilled(t *testing.T) {
 	dir := t.TempDir()
 	command, child := newPulse(t), newPulse(t)

@@ -1,16 +1,21 @@
 // Package local runs actions as plain processes of this machine, each in a folder of its own.
 //
-// It keeps commands apart by convention only: their environment, working folder and temporary folders are private, but they see the machine's
-// files, its network and its other processes. It must not know what is run, nor what becomes of the result.
+// It keeps commands apart by convention only: their environment, working folder and temporary folders are private, but they
+// see the machine's files, its network and its other processes. It must not know what is run, nor what becomes of the
+// result.
 //
 // What is held, and what is not without namespaces:
 //
-//   - The command and what it starts make up a process group, which is killed when the command has ended. On Linux, processes that have left the
-//     group are found by the TMPDIR in their environment, and killed as well; one that has left the group and changed its environment,
-//     or that has become another user's, is not. Elsewhere those that have left the group stay.
-//   - On Linux the command is killed when tow dies, by whatever cause; what the command started is not, until the next New finds it as above.
-//   - Undeclared inputs can be read and anything can be written that the user may write. The path of the workspace differs between executions
-//     and gets into outputs that record it.
+//   - The command and what it starts make up a process group, which is killed when the command has ended. On Linux,
+//     processes that have left the group are found by the TMPDIR in their environment, and killed as well; one that has left
+//     the group and changed its environment, or that has become another user's, is not. Elsewhere those that have left the
+//     group stay.
+//   - On Linux the command is killed when tow dies, by whatever cause; what the command started is not, until the next New
+//     finds it as above.
+//   - Undeclared inputs can be read and anything can be written that the user may write. The path of the workspace differs
+//     between executions and gets into outputs that record it.
+//   - On Linux the three folders of a workspace are emptied and used again. Extended attributes that a step gives them stay,
+//     and so does a process that was not found, as above.
 //   - User, umask and limits of resources are those of tow.
 //   - On Windows there are no groups: only the command itself is killed, and what holds its output open delays the end.
 package local

@@ -10,8 +10,8 @@ import (
 	"github.com/towpath/towpath/internal/executor"
 )
 
-// lookUp returns the path of the program of a, which starts in the folder cwd. A name without a slash is looked up in the PATH of the action, whose
-// relative folders are relative to cwd, as they are for what the command itself looks up.
+// lookUp returns the path of the program of a, which starts in the folder cwd. A name without a slash is looked up in the
+// PATH of the action, whose relative folders are relative to cwd, as they are for what the command itself looks up.
 func lookUp(a executor.Action, cwd string) (string, error) {
 	name := a.Args[0]
 	if strings.Contains(name, "/") {

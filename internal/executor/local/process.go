@@ -15,12 +15,14 @@ import (
 )
 
 const (
-	// drain is how long a stream may be silent once everything is killed before it is given up: somebody who was not found holds it.
+	// drain is how long a stream may be silent once everything is killed before it is given up: somebody who was not found
+	// holds it.
 	drain = 500 * time.Millisecond
-	// pipeMax is the most that a pipe can hold on any system by default settings, and so the most that can come from before the end.
+	// pipeMax is the most that a pipe can hold on any system by default settings, and so the most that can come from before
+	// the end.
 	pipeMax = 1 << 20
-	// textBusyTries bounds how often a program is started that is "busy". Some other thread is between fork and exec and holds the program open for
-	// writing, which takes less time than any of the tries.
+	// textBusyTries bounds how often a program is started that is "busy". Some other thread is between fork and exec and
+	// holds the program open for writing, which takes less time than any of the tries.
 	textBusyTries = 100
 )
 
@@ -80,14 +82,14 @@ func (p *process) start() error {
 		if err == nil || try == textBusyTries || !isTextBusy(err) {
 			return err
 		}
-		again := &exec.Cmd{Path: p.cmd.Path, Args: p.cmd.Args, Env: p.cmd.Env, Dir: p.cmd.Dir, Stdout: p.cmd.Stdout, Stderr: p.cmd.Stderr}
-		p.cmd = again
+		c := p.cmd // which cannot be started again
+		p.cmd = &exec.Cmd{Path: c.Path, Args: c.Args, Env: c.Env, Dir: c.Dir, Stdout: c.Stdout, Stderr: c.Stderr}
 		setGroup(p.cmd)
 	}
 }
 
-// wait returns when the command has ended and its group is killed, and tells whether ctx ended before. The group is not signalled any more once the
-// command has been reaped, as far as the system allows: its number may be another's by then.
+// wait returns when the command has ended and its group is killed, and tells whether ctx ended before. The group is not
+// signalled any more once the command has been reaped, as far as the system allows: its number may be another's by then.
 func (p *process) wait(ctx context.Context) (cancelled bool) {
 	ended := make(chan struct{})
 	var watching sync.WaitGroup
@@ -166,7 +168,8 @@ func (s *streams) started() {
 	}
 }
 
-// finish waits for what is still in the pipes, and closes them. Where there is no deadline for pipes (Windows) it waits for all who hold them.
+// finish waits for what is still in the pipes, and closes them. Where there is no deadline for pipes (Windows) it waits for
+// all who hold them.
 func (s *streams) finish() {
 	for _, r := range s.readers {
 		_ = r.SetReadDeadline(time.Now().Add(drain))
@@ -183,8 +186,8 @@ func (s *streams) err() error {
 	return s.failed
 }
 
-// copyStream copies r until its end, or until it has been silent for as long as drain once it has a deadline. A slow w does not count as silence. The
-// error is that of w.
+// copyStream copies r until its end, or until it has been silent for as long as drain once it has a deadline. A slow w does
+// not count as silence. The error is that of w.
 func copyStream(w io.Writer, r *os.File) error {
 	buf := make([]byte, 32<<10)
 	silent := false

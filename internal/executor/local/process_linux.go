@@ -30,14 +30,16 @@ func awaitEnd(p *os.Process) bool {
 const canFindProcesses = true
 
 const (
-	// killRounds bounds how often the processes are gone through, as long as some are found: they may have started others meanwhile.
+	// killRounds bounds how often the processes are gone through, as long as some are found: they may have started others
+	// meanwhile.
 	killRounds = 16
 	// killWait is how long a killed process gets to be gone. Only one that hangs in the kernel needs more than a moment.
 	killWait = time.Second
 )
 
-// killMarked kills every process whose environment has the variable marker, given as NAME=VALUE or the beginning of that. Only processes that
-// are younger than the process first are looked at, which mostly there are none of; 0 looks at all of them.
+// killMarked kills every process whose environment has the variable marker, given as NAME=VALUE or the beginning of that.
+// Only processes that are younger than the process first are looked at, which mostly there are none of; 0 looks at all of
+// them.
 func killMarked(first int, marker string) {
 	for range killRounds {
 		switch last := lastPid(); {
@@ -85,7 +87,8 @@ func lastPid() int {
 	return pid
 }
 
-// isMarked reads the environment that a process was started with. That of another user's process, or of one that is gone, cannot be read.
+// isMarked reads the environment that a process was started with. That of another user's process, or of one that is gone,
+// cannot be read.
 func isMarked(pid int, marker string) bool {
 	env, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
 	if err != nil {
@@ -94,8 +97,8 @@ func isMarked(pid int, marker string) bool {
 	return bytes.HasPrefix(env, []byte(marker)) || bytes.Contains(env, []byte("\x00"+marker))
 }
 
-// killIfMarked kills the process through a descriptor of it, so that no other process is hit that has got its number meanwhile, and waits for
-// it to be gone.
+// killIfMarked kills the process through a descriptor of it, so that no other process is hit that has got its number
+// meanwhile, and waits for it to be gone.
 func killIfMarked(pid int, marker string) bool {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {

@@ -134,7 +134,8 @@ func TestCancelReachesTheGroup(t *testing.T) {
 	}
 }
 
-// TestReadOnlyFolders holds that a step cannot keep its workspace from being removed. For the superuser nothing is read-only.
+// TestReadOnlyFolders holds that a step cannot keep its workspace from being removed. For the superuser nothing is
+// read-only.
 func TestReadOnlyFolders(t *testing.T) {
 	f := newFixture(t)
 	result, _ := f.run(t, f.sh(t, "mkdir -p a/b/c && touch a/b/c/f && chmod 0 a/b/c && chmod 0555 a/b a . && mkdir $HOME/x && chmod 0 $HOME/x $HOME $TMPDIR"))
@@ -163,7 +164,7 @@ func TestLookUp(t *testing.T) {
 	f := newFixture(t)
 	files := map[string]string{
 		"bin/tool": "#!/bin/sh\necho tool", "src/bin/tool": "#!/bin/sh\necho tool of src", "bin/noexec": "data",
-		"lost": "#!/no/such/interpreter", "src/lost": "#!/no/such/interpreter",
+		"empty": "#!\n", "lost": "#!/no/such/interpreter", "src/lost": "#!/no/such/interpreter",
 	}
 	run := func(cwd, path, name string) (string, error) {
 		c := executor.Command{Args: []string{name}, Cwd: cwd}
@@ -189,6 +190,8 @@ func TestLookUp(t *testing.T) {
 	for _, test := range []struct{ path, name, want string }{
 		{"bin", "noexec", `command "noexec" cannot be started: permission denied`},
 		{"bin", "sh", `command "sh" is not in the step's PATH (bin)`},
+		{"", "./empty", `command "./empty" cannot be started: exec format error`},
+		{"", "./bin/tool/x", `command "./bin/tool/x" cannot be started: not a directory`},
 		{"", "./lost", `command "./lost" does not exist in the step's workspace, or what it needs to start does not`},
 	} {
 		_, err := run("", test.path, test.name)
