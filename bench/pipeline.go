@@ -30,23 +30,32 @@ func (l *lab) pipeline(ctx context.Context) (proc.Cmd, error) {
 // pipelineFiles is the graph as a person would write it down, would a person write a thousand stages: a module for each layer.
 func pipelineFiles() map[string]string {
 	files := map[string]string{"stages/__init__.py": ""}
-	var program strings.Builder
-	program.WriteString("\"\"\"Copy a thousand files.\"\"\"\n\nfrom stages import (\n")
 	for layer := range layers {
-		fmt.Fprintf(&program, "    layer_%d,\n", layer)
 		files[fmt.Sprintf("stages/layer_%d.py", layer)] = layerModule(layer)
 		for i := range width {
 			name := stageName(layer, i)
 			files["src/"+name+".txt"] = sourceOf(name)
 		}
 	}
-	program.WriteString(")\n\n__all__ = [\n")
-	for layer := range layers {
-		fmt.Fprintf(&program, "    \"layer_%d\",\n", layer)
+	// The last layer needs all the others.
+	var program strings.Builder
+	program.WriteString("\"\"\"Copy a thousand files.\"\"\"\n\n")
+	importLayer(&program, layers-1)
+	program.WriteString("\n__all__ = [\n")
+	for i := range width {
+		fmt.Fprintf(&program, "    \"%s\",\n", stageName(layers-1, i))
 	}
 	program.WriteString("]\n")
 	files["pipeline.py"] = program.String()
 	return files
+}
+
+func importLayer(b *strings.Builder, layer int) {
+	fmt.Fprintf(b, "from stages.layer_%d import (\n", layer)
+	for i := range width {
+		fmt.Fprintf(b, "    %s,\n", stageName(layer, i))
+	}
+	b.WriteString(")\n")
 }
 
 func layerModule(layer int) string {
@@ -56,22 +65,18 @@ func layerModule(layer int) string {
 		b.WriteString("from towpath import Directory, File, run, source, stage\n")
 	} else {
 		b.WriteString("from towpath import Directory, File, out, run, source, stage\n\n")
-		fmt.Fprintf(&b, "from stages.layer_%d import (\n", layer-1)
-		for i := range width {
-			fmt.Fprintf(&b, "    %s,\n", stageName(layer-1, i))
-		}
-		b.WriteString(")\n")
+		importLayer(&b, layer-1)
 	}
 	for i := range width {
 		name := stageName(layer, i)
 		fmt.Fprintf(&b, "\n\n@stage\nasync def %s(\n    src: Directory = source(\"src/%s.txt\"),\n", name, name)
-		tree := `{"": src`
+		tree := []string{`"": src`}
 		for k, needed := range needs(layer, i) {
 			input := string(rune('a' + k))
 			fmt.Fprintf(&b, "    %s: File = out(%s),\n", input, needed)
-			tree += fmt.Sprintf(`, "in/%s.txt": %s`, input, input)
+			tree = append(tree, fmt.Sprintf(`"in/%s.txt": %s`, input, input))
 		}
-		fmt.Fprintf(&b, ") -> File:\n    tree = %s}\n", tree)
+		fmt.Fprintf(&b, ") -> File:\n    tree = {%s}\n", strings.Join(tree, ", "))
 		fmt.Fprintf(&b, "    made = await run(\"cp\", \"src/%s.txt\", \"out.txt\", tree=tree, outputs=[\"out.txt\"])\n", name)
 		b.WriteString("    return made.file(\"out.txt\")\n")
 	}

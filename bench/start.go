@@ -18,7 +18,7 @@ func versionHello(l *lab) harness.Row {
 		Name:    "version-hello",
 		About:   "the start of `tow version` against that of a Go program which prints a line",
 		Limit:   8,
-		Metrics: milliseconds(),
+		Metrics: timeAndCPU(),
 		Warmups: 5,
 		Runs:    101,
 		Prepare: func(ctx context.Context) (*harness.Trial, error) {
@@ -61,7 +61,7 @@ func importAsyncio(l *lab) harness.Row {
 		Name:    "import-asyncio",
 		About:   "the import of the Python SDK against that of asyncio",
 		Limit:   1.3,
-		Metrics: milliseconds(),
+		Metrics: timeAndCPU(),
 		Warmups: 3,
 		Runs:    41,
 		Prepare: func(ctx context.Context) (*harness.Trial, error) {

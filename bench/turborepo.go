@@ -44,9 +44,9 @@ func cachedTurborepo(l *lab) harness.Row {
 		Name:    "cached-1000-turborepo",
 		About:   "a fully cached run of 1,000 stages against one of Turborepo on the same graph",
 		Limit:   0.25,
-		Metrics: milliseconds(),
+		Metrics: timeAndCPU(),
 		Warmups: 2,
-		Runs:    11,
+		Runs:    21,
 		Prepare: func(ctx context.Context) (*harness.Trial, error) {
 			turbo, err := l.turborepo(ctx)
 			if err != nil {
@@ -145,7 +145,7 @@ func (l *lab) primeTurborepo(ctx context.Context, folder string) error {
 				return err
 			}
 			if string(made) != sourceOf(name) {
-				return fmt.Errorf("Turborepo made %q of %s", made, name)
+				return fmt.Errorf("the build of %s made %q", name, made)
 			}
 		}
 	}

@@ -38,6 +38,7 @@ func (c Cmd) String() string {
 // Result is what a child did that ended with exit code 0.
 type Result struct {
 	Elapsed time.Duration
+	CPU     time.Duration // of it and of the children that it waited for, in user and kernel mode
 	Stdout  []byte
 	Stderr  []byte
 }
@@ -137,7 +138,8 @@ func (r *Runner) Run(ctx context.Context, c Cmd) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("run %s: %w", c.Path, err)
 	}
-	return Result{Elapsed: elapsed, Stdout: stdout, Stderr: stderr}, nil
+	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	return Result{Elapsed: elapsed, CPU: cpu, Stdout: stdout, Stderr: stderr}, nil
 }
 
 func rewind(f *os.File) error {

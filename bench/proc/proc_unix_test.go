@@ -57,6 +57,17 @@ func TestRunCapturesAndTimes(t *testing.T) {
 	}
 }
 
+func TestRunCountsCPU(t *testing.T) {
+	r := newRunner(t)
+	got, err := r.Run(t.Context(), shell("sleep 0.2; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.CPU <= 0 || got.CPU > got.Elapsed-200*time.Millisecond {
+		t.Errorf("CPU time %v of %v, of which 200 ms were slept", got.CPU, got.Elapsed)
+	}
+}
+
 func TestRunReportsFailure(t *testing.T) {
 	r := newRunner(t)
 	_, err := r.Run(t.Context(), shell("echo fine; echo it broke >&2; exit 7"))
