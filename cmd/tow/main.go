@@ -96,7 +96,7 @@ func open(s config.Settings, p session.Program) (*cli.Stores, error) {
 		Blobs: blobs, Results: results, Sources: sources, Executor: steps,
 		History: files.Open(filepath.Join(s.StateDir, "projects", project)),
 		Close: func(ctx context.Context) error {
-			return errors.Join(sources.Close(ctx), results.Close(), blobs.Close())
+			return errors.Join(steps.Close(), sources.Close(ctx), results.Close(), blobs.Close())
 		},
 	}, nil
 }
