@@ -440,12 +440,13 @@ def test_a_stage_that_gives_up_a_step_cancels_it(start: Start) -> None:
             try:
                 await asyncio.wait_for(run("forever"), 0.001)
             except TimeoutError:
-                return "gave up"
+                return await tool("gave up")
             return "?"
     """)
     ident = engine.call("impatient")
     step = engine.asked("step.run")
     assert engine.asked("cancel")["params"] == {"id": step["id"]}
+    engine.reply(engine.asked("tool.find"), {"path": "gave up"})
     assert engine.answer_to(ident)["result"]["value"] == "gave up"
 
 

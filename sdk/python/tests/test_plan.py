@@ -445,3 +445,14 @@ def test_a_plan_leaves_no_traces(write: Write, tmp_path: Path, monkeypatch: pyte
     write("from towpath import stage\n@stage\ndef b() -> int: return 1\n", "helper.py")
     write("from helper import b\n")
     assert [stage["name"] for stage in testing.plan(program)["stages"]] == ["b"]
+
+
+def test_the_same_values_are_one_node(stages_of: Plan) -> None:
+    stages = stages_of("""
+        @stage
+        def a(n: int) -> int: return n
+        @stage
+        def b(x: list[int] = gather([a.bind(n=1), a.bind(n=1)])) -> None: ...
+    """)
+    assert sorted(stages) == ["a[n=1]", "b"]
+    assert origins(stages["b"])["x"] == {"gather": ["a[n=1]", "a[n=1]"]}

@@ -251,3 +251,15 @@ def test_files_that_threads_read_while_digests_are_taken(start: Start, write: Wr
     files = engine.answer_to(engine.call("reads", number=0))["result"]["files"]
     assert len(files) == 30
     assert all("digest" in file for file in files)
+
+
+def test_what_the_recorder_reads_itself_is_not_recorded(start: Start, write: Write) -> None:
+    data = write("one", "data.txt")
+    engine = start(f"""
+        with open({str(data)!r}) as file:
+            TEXT = file.read()
+        @stage
+        def nothing() -> None: ...
+    """)
+    assert len(engine.result("describe", engine.program())["files"]) == 2
+    assert engine.answer_to(engine.call("nothing"))["result"]["files"] == []

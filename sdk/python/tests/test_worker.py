@@ -403,3 +403,18 @@ def test_a_wrapped_coroutine_function(start: Start) -> None:
     ident = engine.call("a", x=3)
     engine.reply(engine.asked("step.run"), STEP)
     assert engine.answer_to(ident)["result"]["value"] == 3
+
+
+def test_a_record_with_more_fields_than_were_declared(start: Start) -> None:
+    engine = start("""
+        from dataclasses import dataclass
+        @dataclass(frozen=True)
+        class A:
+            x: int
+        @dataclass(frozen=True)
+        class B(A):
+            y: int
+        @stage
+        def wrong() -> A: return B(1, 2)
+    """)
+    assert "should be A, got B" in engine.answer_to(engine.call("wrong"))["error"]["message"]

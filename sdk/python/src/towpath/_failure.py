@@ -36,7 +36,7 @@ def failure(error: BaseException, root: str | None) -> dict[str, Any]:
         case Cancelled():
             result |= {"code": "cancelled", "message": "the stage was cancelled"}
     result["message"] = cut(result["message"])
-    if result["code"] != "pipeline":
+    if result["code"] not in ("pipeline", "cancelled"):
         site = deepest_site(error, root)
         if site is not None:
             result["site"] = {"file": site[0], "line": site[1]}

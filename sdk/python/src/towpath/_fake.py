@@ -45,6 +45,7 @@ class Store:
             inside = self.walk(value) if isinstance(value, Directory) else {"": value}
             for below, file in inside.items():
                 _place(files, "/".join(filter(None, (path, below))), file)
+        _check_tree(files)
         digest = _digest(_message(files))
         self._trees[digest] = dict(sorted(files.items()))
         return Directory(digest=digest)
@@ -167,9 +168,20 @@ def _ends(path: str, *, recursive: bool) -> Sequence[int]:
 
 def _place(files: dict[str, File], path: str, file: File) -> None:
     other = files.setdefault(path, file)
-    same = (other.digest, other.executable) == (file.digest, file.executable)
-    if not same or any(is_below(path, name) or is_below(name, path) for name in files):
-        raise OperationError(f"two different contents meet at {path!r}", code="invalid")
+    if (other.digest, other.executable) != (file.digest, file.executable):
+        raise _conflict(path)
+
+
+def _check_tree(files: Mapping[str, File]) -> None:
+    """Refuse a path that is both a file and a folder."""
+    for path in files:
+        for end in _ends(path, recursive=True)[:-1]:
+            if path[:end] in files:
+                raise _conflict(path[:end])
+
+
+def _conflict(path: str) -> OperationError:
+    return OperationError(f"two different contents meet at {path!r}", code="invalid")
 
 
 def _check_path(path: str) -> None:

@@ -569,7 +569,10 @@ def _refuse(code: str, message: str) -> NoReturn:
 
 def main() -> NoReturn:
     """Serve the engine that started this process, until it closes the connection."""
-    reading, writing = map(int, os.environ.pop("TOWPATH_FDS").split(","))
+    descriptors = os.environ.pop("TOWPATH_FDS", None)
+    if descriptors is None:
+        sys.exit("towpath: a worker is started by tow, which sets TOWPATH_FDS")
+    reading, writing = map(int, descriptors.split(","))
     for descriptor in (reading, writing):
         os.set_inheritable(descriptor, False)  # noqa: FBT003
     pipe = _wire.Pipe(reading, writing)
