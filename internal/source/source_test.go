@@ -222,6 +222,9 @@ func TestGlobsThatAreRefused(t *testing.T) {
 	if e := f.wantError([]string{"src", "src/nope"}, "", "matches nothing"); e.Glob != "src/nope" {
 		t.Errorf("the error names %q", e.Glob)
 	}
+	if e := f.wantError([]string{".", "empty"}, "", "matches only folders"); e.Glob != "empty" {
+		t.Errorf("the error names %q", e.Glob)
+	}
 	f.wantError(nil, "", "no glob that selects")
 	if e := f.wantError([]string{"src", "!src/*.py"}, "", "matches nothing"); !strings.Contains(e.Hint, "!") {
 		t.Errorf("hint %q", e.Hint)
@@ -360,6 +363,25 @@ func TestIgnored(t *testing.T) {
 	if len(f.warns) == 0 || !strings.Contains(f.warns[0], "index") {
 		t.Errorf("warnings %q", f.warns)
 	}
+}
+
+func TestSubmoduleBelowAnIgnoredFolder(t *testing.T) {
+	f := newFixture(t)
+	f.git("init", "-q")
+	f.write(".gitignore", "/vendor/\n")
+	f.write("vendor/sub/.git", "gitdir: ../../.git/modules/sub")
+	f.write("vendor/sub/x.c", "x")
+	f.write("vendor/y.c", "y")
+	f.git("update-index", "--add", "--cacheinfo", "160000,"+strings.Repeat("1", 40)+",vendor/sub")
+	f.wantFiles([]string{"vendor"}, "vendor/sub/x.c")
+}
+
+func TestSymlinkedIgnoreFile(t *testing.T) {
+	f := newFixture(t)
+	f.write("patterns", "a\n")
+	f.write("a", "a")
+	f.symlink("patterns", ".gitignore")
+	f.wantFiles([]string{"."}, ".gitignore -> patterns", "a", "patterns")
 }
 
 func TestWorktree(t *testing.T) {
