@@ -71,6 +71,10 @@ func ParseTestReport(ctx context.Context, junit File) (TestReport, error) {
 	return newTestReport(result.Value), err
 }
 
+// NewSecret returns the handle of a secret, for calling a stage in a unit test. A
+// handle that the pipeline does not give to a stage opens nothing.
+func NewSecret(name string) Secret { return Secret{secret: protocol.Secret{Name: name}} }
+
 // Name returns the name of the secret.
 func (s Secret) Name() string { return s.secret.Name }
 

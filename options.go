@@ -1,7 +1,6 @@
 package towpath
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -55,7 +54,7 @@ func Idempotent() Option {
 // test[shard=0], so that one function can be declared several times. The inputs
 // are called as in the plan, in snake_case, and have plain values.
 func Bind(inputs ...string) Option {
-	return option(func(o *options) { o.bind = append(slices.Clip(o.bind), inputs...) })
+	return option(func(o *options) { o.bind = append(append([]string{}, o.bind...), inputs...) })
 }
 
 // DocOption is what Doc returns: an option of stages and of parameters.

@@ -148,7 +148,7 @@ func (w *worker) hello(params json.RawMessage) (any, error) {
 		Protocol: protocol.Version,
 		SDK:      protocol.SDKInfo{Language: "go", Version: sdkVersion(), Runtime: languageVersion()},
 		Capabilities: []string{
-			protocol.MethodDescribe, protocol.MethodLoad, protocol.MethodPing, protocol.MethodStageCall,
+			protocol.MethodCancel, protocol.MethodDescribe, protocol.MethodLoad, protocol.MethodPing, protocol.MethodStageCall,
 		},
 	}, nil
 }
