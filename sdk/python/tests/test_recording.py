@@ -255,11 +255,14 @@ def test_files_that_threads_read_while_digests_are_taken(start: Start, write: Wr
 
 def test_what_the_recorder_reads_itself_is_not_recorded(start: Start, write: Write) -> None:
     data = write("one", "data.txt")
-    engine = start(f"""
+    engine = start(
+        f"""
         with open({str(data)!r}) as file:
             TEXT = file.read()
         @stage
         def nothing() -> None: ...
-    """)
+        """,
+        load=False,
+    )
     assert len(engine.result("describe", engine.program())["files"]) == 2
     assert engine.answer_to(engine.call("nothing"))["result"]["files"] == []
