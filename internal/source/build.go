@@ -114,22 +114,26 @@ func (s *selection) build(n *node, st *state) built {
 	if n.fault != nil {
 		return built{fault: n.fault}
 	}
+	files, folders := n.files, n.folders
+	if names, ok := st.literals(); ok {
+		files, folders = n.named(names)
+	}
 	var d directory
-	for i := range n.files {
+	for i := range files {
 		first := -1
-		selected := st.selects(n.files[i].name, func(g int) {
+		selected := st.selects(files[i].name, func(g int) {
 			s.matched[g] = true
 			if first < 0 {
 				first = g
 			}
 		})
 		if selected {
-			if d.addFile(&n.files[i]); d.fault != nil {
+			if d.addFile(&files[i]); d.fault != nil {
 				return built{fault: d.fault.of(s.req.globs[first].text)}
 			}
 		}
 	}
-	for _, f := range n.folders {
+	for _, f := range folders {
 		if next := st.enter(f.name); next != nil {
 			if d.addFolder(f, s.build(f, next)); d.fault != nil {
 				return built{fault: d.fault}
@@ -137,6 +141,20 @@ func (s *selection) build(n *node, st *state) built {
 		}
 	}
 	return d.finish(s.out)
+}
+
+// named returns what is there of the names, which are sorted.
+func (n *node) named(names []string) (files []file, folders []*node) {
+	for _, name := range names {
+		i, ok := slices.BinarySearchFunc(n.files, name, func(f file, name string) int { return strings.Compare(f.name, name) })
+		if ok {
+			files = append(files, n.files[i])
+		}
+		if f := n.folder(name); f != nil {
+			folders = append(folders, f)
+		}
+	}
+	return files, folders
 }
 
 // mark notes which globs match something in a folder of which everything is selected.

@@ -309,20 +309,22 @@ func (s *state) everything() bool {
 	return len(s.done) > 0 && !slices.ContainsFunc(s.open, func(p place) bool { return s.req.globs[p.glob].negated })
 }
 
-// literals returns the names that the open places ask for, or false where they ask for others too.
-func (s *state) literals(yield func(name string)) bool {
+// literals returns the only names in the folder that can be selected or entered, sorted; false where others can.
+func (s *state) literals() ([]string, bool) {
 	if len(s.done) > 0 {
-		return false
+		return nil, false
 	}
+	var names []string
 	for _, p := range s.open {
-		if part := s.part(p); part.kind != literal && !s.req.globs[p.glob].negated {
-			return false
+		part := s.part(p)
+		switch {
+		case s.req.globs[p.glob].negated:
+		case part.kind != literal:
+			return nil, false
+		default:
+			names = append(names, part.text)
 		}
 	}
-	for _, p := range s.open {
-		if part := s.part(p); part.kind == literal && !s.req.globs[p.glob].negated {
-			yield(part.text)
-		}
-	}
-	return true
+	slices.Sort(names)
+	return slices.Compact(names), true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -141,6 +142,10 @@ type visit struct {
 	known  statindex.Cursor
 	newest statindex.Stat
 	more   []task
+	// exact are the states that ask for nothing but certain names, by those; rest are the others. A run may have thousands of requests for one file each,
+	// and comparing all of them with every name would take longer than all else.
+	exact map[string][]*state
+	rest  []*state
 }
 
 func (s *scanner) visit(t task, buf []byte) []task {
@@ -155,6 +160,7 @@ func (s *scanner) visit(t task, buf []byte) []task {
 	defer dir.close()
 	remembered := s.index.Folder(full)
 	v := visit{scanner: s, task: t, dir: dir, known: remembered.Cursor()}
+	v.sortStates()
 	if names, ok := v.literalNames(); ok {
 		v.ownPatterns(true)
 		for _, name := range names {
@@ -191,19 +197,27 @@ func orTop(path string) string {
 	return path
 }
 
-// literalNames returns the only names that the requests ask for in the folder, sorted; false where they ask for others.
-func (v *visit) literalNames() ([]string, bool) {
-	if v.node.all {
-		return nil, false
-	}
-	var names []string
+// sortStates fills exact and rest.
+func (v *visit) sortStates() {
+	v.exact = make(map[string][]*state)
 	for _, st := range v.states {
-		if !st.literals(func(name string) { names = append(names, name) }) {
-			return nil, false
+		names, ok := st.literals()
+		if !ok {
+			v.rest = append(v.rest, st)
+			continue
+		}
+		for _, name := range names {
+			v.exact[name] = append(v.exact[name], st)
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names), true
+}
+
+// literalNames returns the only names that the requests ask for in the folder, sorted; false where they ask for others.
+func (v *visit) literalNames() ([]string, bool) {
+	if v.node.all || len(v.rest) > 0 {
+		return nil, false
+	}
+	return slices.Sorted(maps.Keys(v.exact)), true
 }
 
 // ownPatterns reads the folder's .gitignore. Like git, it does not follow a symlink there.
@@ -277,7 +291,7 @@ func (v *visit) wanted(c child) (next []*state, file bool) {
 	if v.node.all {
 		return []*state{}, true
 	}
-	for _, st := range v.states {
+	for _, st := range slices.Concat(v.exact[c.name], v.rest) {
 		file = file || c.kind != statindex.TypeFolder && st.selects(c.name, nil)
 		if c.kind == statindex.TypeFolder || c.kind == statindex.TypeSymlink || c.kind == kindUnknown {
 			if n := st.enter(c.name); n != nil {
