@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -33,9 +32,9 @@ type junitCase struct {
 	output strings.Builder
 }
 
-// junitOf turns what `go test -json` prints into JUnit XML.
-func junitOf(events io.Reader) (io.Reader, error) {
-	var suites junitSuites
+// readTests reads what `go test -json` prints.
+func readTests(events io.Reader) ([]*junitCase, error) {
+	var tests []*junitCase
 	cases := make(map[[2]string]*junitCase)
 	failed := make(map[string]bool) // packages with a test that failed
 	lines := json.NewDecoder(events)
@@ -75,8 +74,13 @@ func junitOf(events io.Reader) (io.Reader, error) {
 			continue
 		}
 		test.Time = e.Elapsed
-		suites.Cases = append(suites.Cases, test)
+		tests = append(tests, test)
 	}
-	out, err := xml.MarshalIndent(suites, "", "  ")
-	return bytes.NewReader(append([]byte(xml.Header), out...)), err
+	return tests, nil
+}
+
+// junitOf writes JUnit XML.
+func junitOf(tests []*junitCase) ([]byte, error) {
+	out, err := xml.MarshalIndent(junitSuites{Cases: tests}, "", "  ")
+	return append([]byte(xml.Header), out...), err
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"strings"
 	"testing"
 )
@@ -19,11 +18,11 @@ func TestJUnit(t *testing.T) {
 {"Action":"output","Package":"r","Output":"r.go:1: expected 'package'\n"}
 {"Action":"fail","Package":"r","Elapsed":0.2}
 `
-	r, err := junitOf(strings.NewReader(events))
+	tests, err := readTests(strings.NewReader(events))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := io.ReadAll(r)
+	got, err := junitOf(tests)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,8 +46,8 @@ func TestJUnit(t *testing.T) {
 	}
 }
 
-func TestJUnitOfNoJSON(t *testing.T) {
-	if _, err := junitOf(strings.NewReader("go: cannot find main module")); err == nil {
+func TestNoJSON(t *testing.T) {
+	if _, err := readTests(strings.NewReader("go: cannot find main module")); err == nil {
 		t.Error("no error")
 	}
 }

@@ -1,7 +1,8 @@
-// Command pipeline is the pipeline of the shortener: `tow run`, or `go run ./pipeline`.
+// Command pipeline is the pipeline of the shortener: `tow run`.
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -26,6 +27,7 @@ func main() { towpath.Main(pipeline) }
 
 func pipeline(p *towpath.Pipeline) {
 	code := p.Source("go.mod", "cmd", "link")
+	program := p.Source("go.mod", "cmd", "link", "!**/*_test.go")
 	version := towpath.Param[string](p, "version", towpath.Default("dev"), towpath.Env("VERSION"),
 		towpath.Doc("what the program says it is"))
 	cache := towpath.Param[string](p, "gocache", towpath.Default(""), towpath.Env("GOCACHE"),
@@ -40,7 +42,7 @@ func pipeline(p *towpath.Pipeline) {
 
 	var builds []towpath.Ref[towpath.File]
 	for _, platform := range platforms {
-		in := BuildIn{Code: code, Cache: cache, Version: version, OS: platform.OS, Arch: platform.Arch}
+		in := BuildIn{Code: program, Cache: cache, Version: version, OS: platform.OS, Arch: platform.Arch}
 		builds = append(builds, towpath.Stage(p, "build", Build, in, towpath.Bind("os", "arch"),
 			towpath.Doc("Compile the program for one platform."), towpath.Timeout(10*time.Minute)))
 	}
@@ -87,15 +89,31 @@ func Vet(ctx context.Context, in GoIn) (towpath.None, error) {
 
 // Test runs the tests.
 func Test(ctx context.Context, in GoIn) (towpath.TestReport, error) {
-	result, err := run(ctx, in.Code, in.Cache, towpath.Step{Args: []string{"test", "-json", "./..."}, OK: []int{0, 1}})
+	const events = "events.jsonl"
+	result, err := run(ctx, in.Code, in.Cache, towpath.Step{
+		Args: []string{"test", "-json", "./..."}, OK: []int{0, 1}, Outputs: []string{events},
+	}, "sh", "-c", `"$@" >`+events, "sh")
 	if err != nil {
 		return towpath.TestReport{}, err
 	}
-	junit, err := junitOf(result.Stdout.Open(ctx))
+	printed, err := result.File(events)
+	if err != nil {
+		return towpath.TestReport{}, err
+	}
+	tests, err := readTests(printed.Open(ctx))
 	if err != nil {
 		return towpath.TestReport{}, fmt.Errorf("read what go test printed: %w", err)
 	}
-	file, err := towpath.NewFile(ctx, "report.xml", junit)
+	for _, test := range tests {
+		if test.Failure != nil {
+			towpath.Logger(ctx).Error(*test.Failure, "test", test.Name, "package", test.Class)
+		}
+	}
+	junit, err := junitOf(tests)
+	if err != nil {
+		return towpath.TestReport{}, fmt.Errorf("write the report: %w", err)
+	}
+	file, err := towpath.NewFile(ctx, "report.xml", bytes.NewReader(junit))
 	if err != nil {
 		return towpath.TestReport{}, err
 	}
@@ -157,15 +175,15 @@ func Release(ctx context.Context, in ReleaseIn) (towpath.Directory, error) {
 	return towpath.NewDirectory(ctx, append(mounts, towpath.Mount{Path: file.Name(), Content: file})...)
 }
 
-// run runs the go command on the code of the service.
+// run runs the go command on the code of the service, where wrapper is given as the last arguments of that.
 func run(
-	ctx context.Context, code towpath.Ref[towpath.Directory], cache towpath.Ref[string], step towpath.Step,
+	ctx context.Context, code towpath.Ref[towpath.Directory], cache towpath.Ref[string], step towpath.Step, wrapper ...string,
 ) (towpath.StepResult, error) {
 	tool, err := towpath.Tool(ctx, "go")
 	if err != nil {
 		return towpath.StepResult{}, err
 	}
-	step.Args = append([]string{tool}, step.Args...)
+	step.Args = slices.Concat(wrapper, []string{tool}, step.Args)
 	step.Tree = []towpath.Mount{{Content: code.Get()}}
 	env := map[string]string{"GOFLAGS": "-mod=readonly", "GOPROXY": "off", "GOTOOLCHAIN": "local"}
 	if cache.Get() != "" {
