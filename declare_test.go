@@ -2,6 +2,7 @@ package towpath_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ type twice struct {
 
 type hidden struct{ secret int }
 
-type embedded struct{ none }
+type embedded struct{ fmt.Stringer }
 
 type timeRecord struct{ At time.Time }
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"iter"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -109,8 +108,15 @@ func (f File) content() (protocol.Content, error) {
 	return protocol.Content{File: &f.file}, f.check()
 }
 
+// isDigest reports whether s is a SHA-256 in lower-case hexadecimal, "/", and a
+// size in decimal.
 func isDigest(s string) bool {
-	return regexp.MustCompile(`^[0-9a-f]{64}/(0|[1-9][0-9]{0,18})$`).MatchString(s)
+	hash, size, ok := strings.Cut(s, "/")
+	if !ok || len(hash) != 64 || strings.Trim(hash, "0123456789abcdef") != "" {
+		return false
+	}
+	n, err := strconv.ParseInt(size, 10, 64)
+	return err == nil && n >= 0 && strconv.FormatInt(n, 10) == size
 }
 
 // Open returns a reader of the content. It reads ahead 1 MiB at a time and holds
@@ -224,7 +230,7 @@ func (f File) Download(ctx context.Context, path string) error {
 		err = os.Rename(part, path)
 	}
 	if err != nil {
-		os.Remove(part)
+		_ = os.Remove(part) // there may be none
 		return fmt.Errorf("download the file %q: %w", f.Name(), err)
 	}
 	return nil

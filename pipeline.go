@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -173,10 +172,7 @@ func (p *Pipeline) addInputs(n *node, in reflect.Value) {
 
 func (p *Pipeline) addInput(n *node, to input, field reflect.Value) {
 	typ, value := field.Type(), field
-	ref, isRef := field.Interface().(interface {
-		AnyRef
-		elem() reflect.Type
-	})
+	ref, isRef := reflect.TypeAssert[typedRef](field)
 	if isRef {
 		typ = ref.elem()
 	}
@@ -369,7 +365,7 @@ func (n *node) fill(in reflect.Value, values map[string]json.RawMessage) error {
 		}
 		field := in.Field(to.field)
 		var err error
-		if ref, ok := field.Addr().Interface().(reference); ok {
+		if ref, ok := reflect.TypeAssert[fillableRef](field.Addr()); ok {
 			err = ref.fill(raw)
 		} else {
 			err = decode(raw, field)
@@ -402,6 +398,16 @@ func (p *Pipeline) plan() protocol.Plan {
 	return plan
 }
 
-func isFunctionName(name string) bool {
-	return len(name) <= protocol.MaxFunction && regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(name)
+// isFunctionName reports whether s can be the name of a stage, an input, a
+// parameter or a field.
+func isFunctionName(s string) bool {
+	for i, c := range []byte(s) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', c == '_':
+		case '0' <= c && c <= '9' && i > 0:
+		default:
+			return false
+		}
+	}
+	return s != "" && len(s) <= protocol.MaxFunction
 }

@@ -38,11 +38,15 @@ func (r *Ref[T]) fill(raw json.RawMessage) error {
 	return decode(raw, reflect.ValueOf(r.value).Elem())
 }
 
-// reference is what the declaration of a stage needs of a field that is a Ref.
-type reference interface {
+// typedRef is what the declaration of a stage needs of a field that is a Ref.
+type typedRef interface {
 	AnyRef
 	elem() reflect.Type
-	fill(json.RawMessage) error
+}
+
+// fillableRef is what a call of a stage needs of a pointer to such a field.
+type fillableRef interface {
+	fill(raw json.RawMessage) error
 }
 
 // origin is where a Ref comes from. Exactly one of its kinds is set.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/towpath/towpath/protocol"
@@ -183,7 +184,7 @@ func (h *logHandler) WithGroup(name string) slog.Handler {
 }
 
 func (h *logHandler) and(next func(slog.Handler) slog.Handler) slog.Handler {
-	return &logHandler{call: h.call, with: append(h.with[:len(h.with):len(h.with)], next)}
+	return &logHandler{call: h.call, with: append(slices.Clip(h.with), next)}
 }
 
 // Handle sends one record.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -87,10 +88,8 @@ func recordOf(t reflect.Type, outer []reflect.Type) (protocol.Type, error) {
 	if t.Implements(reflect.TypeFor[AnyRef]()) {
 		return protocol.Type{}, unsupported(t, "a Ref is a field of a stage's inputs, and not inside of anything else")
 	}
-	for _, record := range outer {
-		if record == t {
-			return protocol.Type{}, unsupported(t, "a record cannot contain itself: pass a list of flat records that name each other")
-		}
+	if slices.Contains(outer, t) {
+		return protocol.Type{}, unsupported(t, "a record cannot contain itself: pass a list of flat records that name each other")
 	}
 	// The name of a generic type goes on with its arguments.
 	name, _, _ := strings.Cut(t.Name(), "[")
@@ -99,8 +98,7 @@ func recordOf(t reflect.Type, outer []reflect.Type) (protocol.Type, error) {
 	}
 	record := protocol.RecordOf(name)
 	names := make(map[string]bool)
-	for i := range t.NumField() {
-		field := t.Field(i)
+	for field := range t.Fields() {
 		fieldName, err := fieldName(field)
 		if err == nil && names[fieldName] {
 			err = refusal("rename one with a tag: `towpath:\"name\"`", "%s has the same name as another", field.Name)
@@ -108,7 +106,7 @@ func recordOf(t reflect.Type, outer []reflect.Type) (protocol.Type, error) {
 		var typ protocol.Type
 		if err == nil {
 			names[fieldName] = true
-			if typ, err = typeInside(field.Type, append(outer[:len(outer):len(outer)], t)); err != nil {
+			if typ, err = typeInside(field.Type, append(slices.Clip(outer), t)); err != nil {
 				err = refusal(hintOf(err), "%s %v", field.Name, err)
 			}
 		}
@@ -167,7 +165,7 @@ func snakeCase(name string) string {
 		if unicode.IsUpper(r) && i > 0 {
 			previous := runes[i-1]
 			rest := runes[i+1:]
-			startsWord := len(rest) > 0 && unicode.IsLower(rest[0]) && !(len(rest) == 1 && rest[0] == 's')
+			startsWord := len(rest) > 0 && unicode.IsLower(rest[0]) && (len(rest) > 1 || rest[0] != 's')
 			if previous != '_' && (!unicode.IsUpper(previous) || startsWord) {
 				b.WriteByte('_')
 			}
@@ -177,7 +175,7 @@ func snakeCase(name string) string {
 	return b.String()
 }
 
-// isName reports whether s can be the name of a file.
+// isFileName reports whether s can be the name of a file.
 func isFileName(s string) bool {
 	return s != "" && s != "." && s != ".." && utf8.ValidString(s) && !strings.ContainsAny(s, "/\x00")
 }

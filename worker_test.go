@@ -69,9 +69,7 @@ func testPipeline(p *towpath.Pipeline) {
 		return towpath.None{}, errors.New("it went wrong")
 	}, struct{}{})
 	towpath.Stage(p, "panic", func(context.Context, struct{}) (towpath.None, error) {
-		var m map[string]int
-		m["x"] = 1
-		return towpath.None{}, nil
+		panic("oh no")
 	}, struct{}{})
 	towpath.Stage(p, "unwritable", func(context.Context, struct{}) (string, error) { return "\xff", nil }, struct{}{})
 	towpath.Stage(p, "environ", func(ctx context.Context, _ struct{}) (string, error) {
@@ -312,7 +310,7 @@ func TestWorkerIsCancelledAndPinged(t *testing.T) {
 	}
 	// A stage that ignores everything must not keep the process: startWorker
 	// waits for it.
-	hang, stop := context.WithCancel(context.Background())
+	hang, stop := context.WithCancel(t.Context())
 	defer stop()
 	go func() { _, _ = w.stage(hang, "hang", "hang", `{}`) }()
 	for deadline := time.Now().Add(10 * time.Second); len(w.engine.Logs()) == 0; time.Sleep(time.Millisecond) {

@@ -201,7 +201,7 @@ func appendString[S []byte | string](dst []byte, s S) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
 	done := 0
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		b := s[i]
 		if b >= 0x20 && b != '"' && b != '\\' {
 			continue

@@ -59,8 +59,8 @@ func pair(t *testing.T, opts protocol.Options, a, b protocol.Handler) (side, sid
 	br, aw := io.Pipe()
 	left, right := serve(ar, aw, opts, a), serve(br, bw, opts, b)
 	t.Cleanup(func() {
-		left.Close()
-		right.Close()
+		_ = left.Close()
+		_ = right.Close()
 		wait(t, left.ended)
 		wait(t, right.ended)
 	})
@@ -232,7 +232,7 @@ func TestClosingFailsWhatIsOpen(t *testing.T) {
 	for range 10 {
 		wait(t, started)
 	}
-	left.Close()
+	_ = left.Close()
 	for range 10 {
 		if err := wait(t, results); !errors.Is(err, protocol.ErrClosed) {
 			t.Errorf("an open call: %v", err)
@@ -437,7 +437,7 @@ func TestSecondAnswer(t *testing.T) {
 	if _, ok := errors.AsType[*protocol.ViolationError](wait(t, conn.ended)); !ok {
 		t.Errorf("the second answer: %v, want a violation", conn.Err())
 	}
-	far.Close()
+	_ = far.Close()
 }
 
 func TestLostPeer(t *testing.T) {
@@ -449,7 +449,7 @@ func TestLostPeer(t *testing.T) {
 			go func() {
 				_, _ = protocol.ReadFrame(far)
 				_, _ = far.Write(sent)
-				far.Close()
+				_ = far.Close()
 			}()
 			err := conn.Call(t.Context(), "ping", nil, nil)
 			_, violated := errors.AsType[*protocol.ViolationError](err)
@@ -463,7 +463,7 @@ func TestLostPeer(t *testing.T) {
 
 func TestWritingToNobody(t *testing.T) {
 	near, far := net.Pipe()
-	far.Close()
+	_ = far.Close()
 	conn := protocol.NewConn(strings.NewReader(""), near, protocol.Options{})
 	if err := conn.Notify("log", nil); !errors.Is(err, protocol.ErrClosed) {
 		t.Errorf("Notify: %v", err)

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 )
 
@@ -167,15 +168,7 @@ type OK struct {
 
 // Accepts reports whether the stage accepts the exit code.
 func (o OK) Accepts(code int) bool {
-	if o.Any || len(o.Codes) == 0 && code == 0 {
-		return true
-	}
-	for _, c := range o.Codes {
-		if c == code {
-			return true
-		}
-	}
-	return false
+	return o.Any || len(o.Codes) == 0 && code == 0 || slices.Contains(o.Codes, code)
 }
 
 // MarshalJSON writes "any" or the list of codes.

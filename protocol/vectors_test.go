@@ -14,18 +14,18 @@ import (
 	"github.com/towpath/towpath/protocol"
 )
 
-func readVectors[T any](t testing.TB, name string) []T {
-	t.Helper()
+func readVectors[T any](tb testing.TB, name string) []T {
+	tb.Helper()
 	text, err := os.ReadFile(filepath.Join("vectors", name))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var vectors []T
 	if err := json.Unmarshal(text, &vectors); err != nil {
-		t.Fatalf("%s: %v", name, err)
+		tb.Fatalf("%s: %v", name, err)
 	}
 	if len(vectors) == 0 {
-		t.Fatalf("%s is empty", name)
+		tb.Fatalf("%s is empty", name)
 	}
 	return vectors
 }

@@ -20,7 +20,7 @@ const callID = 1
 // Engine does in memory what an engine does. Its methods may be called at the
 // same time.
 type Engine struct {
-	t   testing.TB
+	tb  testing.TB
 	ctx context.Context
 
 	mu      sync.Mutex // guards what follows
@@ -33,9 +33,10 @@ type Engine struct {
 }
 
 // New returns an engine for one test.
-func New(t testing.TB) *Engine {
-	e := &Engine{t: t, store: newStore(), blobs: make(map[uint64][]byte), tools: make(map[string]string)}
-	e.ctx = towpath.WithEngine(t.Context(), e, callID)
+func New(tb testing.TB) *Engine {
+	tb.Helper()
+	e := &Engine{tb: tb, store: newStore(), blobs: make(map[uint64][]byte), tools: make(map[string]string)}
+	e.ctx = towpath.WithEngine(tb.Context(), e, callID)
 	return e
 }
 
@@ -118,10 +119,10 @@ func (e *Engine) SetTool(name, path string) {
 
 // File stores a file and returns it.
 func (e *Engine) File(name, content string) towpath.File {
-	e.t.Helper()
+	e.tb.Helper()
 	file, err := towpath.NewFile(e.ctx, name, strings.NewReader(content))
 	if err != nil {
-		e.t.Fatal(err)
+		e.tb.Fatal(err)
 	}
 	return file
 }
@@ -129,7 +130,7 @@ func (e *Engine) File(name, content string) towpath.File {
 // Directory stores a directory of files, whose content is given by path, and
 // returns it.
 func (e *Engine) Directory(files map[string]string) towpath.Directory {
-	e.t.Helper()
+	e.tb.Helper()
 	var mounts []towpath.Mount
 	for _, path := range slices.Sorted(maps.Keys(files)) {
 		name := path[strings.LastIndexByte(path, '/')+1:]
@@ -137,28 +138,28 @@ func (e *Engine) Directory(files map[string]string) towpath.Directory {
 	}
 	directory, err := towpath.NewDirectory(e.ctx, mounts...)
 	if err != nil {
-		e.t.Fatal(err)
+		e.tb.Fatal(err)
 	}
 	return directory
 }
 
 // Text returns the content of a file.
 func (e *Engine) Text(file towpath.File) string {
-	e.t.Helper()
+	e.tb.Helper()
 	data, err := file.Bytes(e.ctx)
 	if err != nil {
-		e.t.Fatal(err)
+		e.tb.Fatal(err)
 	}
 	return string(data)
 }
 
 // Files returns the content of the files in a directory, by path.
 func (e *Engine) Files(directory towpath.Directory) map[string]string {
-	e.t.Helper()
+	e.tb.Helper()
 	files := make(map[string]string)
 	for entry, err := range directory.Walk(e.ctx, "") {
 		if err != nil {
-			e.t.Fatal(err)
+			e.tb.Fatal(err)
 		}
 		if file, ok := entry.Content.(towpath.File); ok {
 			files[entry.Path] = e.Text(file)

@@ -12,8 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bmatcuk/doublestar/v4"
-
 	"github.com/towpath/towpath/protocol"
 )
 
@@ -231,8 +229,8 @@ func (s store) filter(p protocol.DirectoryFilterParams) (protocol.DirectoryFilte
 		return protocol.DirectoryFilterResult{}, err
 	}
 	for _, glob := range p.Globs {
-		if !doublestar.ValidatePattern(strings.TrimPrefix(glob, "!")) {
-			return protocol.DirectoryFilterResult{}, protocol.Errorf(protocol.CodeInvalid, "the pattern %q", glob)
+		if _, err := compileGlob(strings.TrimPrefix(glob, "!")); err != nil {
+			return protocol.DirectoryFilterResult{}, protocol.Errorf(protocol.CodeInvalid, "%v", err)
 		}
 	}
 	kept := tree{}
@@ -259,11 +257,6 @@ func takes(pattern, at string) bool {
 		}
 	}
 	return pattern == "."
-}
-
-func matches(pattern, at string) bool {
-	ok, err := doublestar.Match(pattern, at)
-	return err == nil && ok
 }
 
 // parseReport counts the tests of a JUnit file.

@@ -7,18 +7,18 @@ import (
 	"github.com/towpath/towpath"
 )
 
-type LongIn struct {
+type longIn struct {
 	Name string
 }
 
 func nothing(context.Context, struct{}) (out towpath.None, err error) { return }
-func long(context.Context, LongIn) (out towpath.None, err error)      { return }
+func long(context.Context, longIn) (out towpath.None, err error)      { return }
 
 // Pipeline declares the stages.
 func Pipeline(p *towpath.Pipeline) {
 	towpath.Stage(p, "none", nothing, struct{}{})
 	towpath.Stage(p, "short", nothing, struct{}{}, towpath.Doc("Do it."))
-	towpath.Stage(p, "long", long, LongIn{Name: "x"}, towpath.Doc(`
+	towpath.Stage(p, "long", long, longIn{Name: "x"}, towpath.Doc(`
 		Build the   wheel,
 		with	tabs and “quotes” and "these".
 

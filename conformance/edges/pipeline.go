@@ -7,37 +7,37 @@ import (
 	"github.com/towpath/towpath"
 )
 
-type CompileIn struct {
+type compileIn struct {
 	Src towpath.Ref[towpath.Directory]
 }
 
-type LintIn struct {
+type lintIn struct {
 	Src    towpath.Ref[towpath.Directory]
 	Strict bool
 }
 
-type CountIn struct {
+type countIn struct {
 	Binary towpath.Ref[towpath.File]
 	Limit  int
 }
 
-type SummaryIn struct {
+type summaryIn struct {
 	Binary   towpath.Ref[towpath.File]
 	Findings towpath.Ref[string]
 	Size     towpath.Ref[int]
 	Note     string
 }
 
-func compile(context.Context, CompileIn) (out towpath.File, err error) { return }
-func lint(context.Context, LintIn) (out string, err error)             { return }
-func count(context.Context, CountIn) (out int, err error)              { return }
-func summary(context.Context, SummaryIn) (out string, err error)       { return }
+func compile(context.Context, compileIn) (out towpath.File, err error) { return }
+func lint(context.Context, lintIn) (out string, err error)             { return }
+func count(context.Context, countIn) (out int, err error)              { return }
+func summary(context.Context, summaryIn) (out string, err error)       { return }
 
 // Pipeline declares the stages.
 func Pipeline(p *towpath.Pipeline) {
 	src := p.Source("src")
-	binary := towpath.Stage(p, "compile", compile, CompileIn{Src: src})
-	findings := towpath.Stage(p, "lint", lint, LintIn{Src: src, Strict: true})
-	size := towpath.Stage(p, "count", count, CountIn{Binary: binary, Limit: 10})
-	towpath.Stage(p, "summary", summary, SummaryIn{Binary: binary, Findings: findings, Size: size})
+	binary := towpath.Stage(p, "compile", compile, compileIn{Src: src})
+	findings := towpath.Stage(p, "lint", lint, lintIn{Src: src, Strict: true})
+	size := towpath.Stage(p, "count", count, countIn{Binary: binary, Limit: 10})
+	towpath.Stage(p, "summary", summary, summaryIn{Binary: binary, Findings: findings, Size: size})
 }

@@ -16,14 +16,14 @@ type HTTPServer struct {
 	From      string `towpath:"from_"`
 }
 
-type ServeIn struct {
+type serveIn struct {
 	Server         HTTPServer
 	UserID         string
 	OSName         string
 	Python3Version string
 }
 
-type BoundIn struct {
+type boundIn struct {
 	Text   string
 	Number float64
 	Flag   bool
@@ -31,23 +31,23 @@ type BoundIn struct {
 	Items  []string
 }
 
-func serve(_ context.Context, in ServeIn) (HTTPServer, error)      { return in.Server, nil }
-func bound(context.Context, BoundIn) (out towpath.None, err error) { return }
+func serve(_ context.Context, in serveIn) (HTTPServer, error)      { return in.Server, nil }
+func bound(context.Context, boundIn) (out towpath.None, err error) { return }
 
 // Pipeline declares the stages.
 func Pipeline(p *towpath.Pipeline) {
-	towpath.Stage(p, "serve_v2", serve, ServeIn{})
+	towpath.Stage(p, "serve_v2", serve, serveIn{})
 	for _, node := range []struct {
-		in   BoundIn
+		in   boundIn
 		bind towpath.Option
 	}{
-		{BoundIn{Text: "a/b:c@1.0+x-y_z", Number: 1}, towpath.Bind("text", "number")},
-		{BoundIn{Text: "two words", Number: 0.1}, towpath.Bind("number", "text")},
-		{BoundIn{Flag: true}, towpath.Bind("text", "flag")},
-		{BoundIn{None: new(3)}, towpath.Bind("none", "flag")},
-		{BoundIn{Items: []string{"a", `b"`}}, towpath.Bind("none", "items")},
-		{BoundIn{Text: "déjà,x]"}, towpath.Bind("text")},
-		{BoundIn{Number: 1e-9}, towpath.Bind("number", "items")},
+		{boundIn{Text: "a/b:c@1.0+x-y_z", Number: 1}, towpath.Bind("text", "number")},
+		{boundIn{Text: "two words", Number: 0.1}, towpath.Bind("number", "text")},
+		{boundIn{Flag: true}, towpath.Bind("text", "flag")},
+		{boundIn{None: new(3)}, towpath.Bind("none", "flag")},
+		{boundIn{Items: []string{"a", `b"`}}, towpath.Bind("none", "items")},
+		{boundIn{Text: "déjà,x]"}, towpath.Bind("text")},
+		{boundIn{Number: 1e-9}, towpath.Bind("number", "items")},
 	} {
 		towpath.Stage(p, "bound", bound, node.in, node.bind)
 	}

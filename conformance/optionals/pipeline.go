@@ -7,28 +7,28 @@ import (
 	"github.com/towpath/towpath"
 )
 
-type BuildIn struct {
+type buildIn struct {
 	Src towpath.Ref[*towpath.Directory]
 }
 
-type FindIn struct {
+type findIn struct {
 	Binary towpath.Ref[*towpath.File]
 	Cache  towpath.Ref[*towpath.Directory]
 }
 
-type ShowIn struct {
+type showIn struct {
 	Found towpath.Ref[*string]
 	Count *int
 	Ratio *float64
 }
 
-func build(context.Context, BuildIn) (out towpath.File, err error) { return }
-func find(context.Context, FindIn) (out *string, err error)        { return }
-func show(_ context.Context, in ShowIn) (*string, error)           { return in.Found.Get(), nil }
+func build(context.Context, buildIn) (out towpath.File, err error) { return }
+func find(context.Context, findIn) (out *string, err error)        { return }
+func show(_ context.Context, in showIn) (*string, error)           { return in.Found.Get(), nil }
 
 // Pipeline declares the stages.
 func Pipeline(p *towpath.Pipeline) {
-	binary := towpath.Stage(p, "build", build, BuildIn{Src: towpath.Optional(p.Source("src"))})
-	found := towpath.Stage(p, "find", find, FindIn{Binary: towpath.Optional(binary)})
-	towpath.Stage(p, "show", show, ShowIn{Found: found, Count: new(0)})
+	binary := towpath.Stage(p, "build", build, buildIn{Src: towpath.Optional(p.Source("src"))})
+	found := towpath.Stage(p, "find", find, findIn{Binary: towpath.Optional(binary)})
+	towpath.Stage(p, "show", show, showIn{Found: found, Count: new(0)})
 }

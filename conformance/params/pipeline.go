@@ -7,7 +7,7 @@ import (
 	"github.com/towpath/towpath"
 )
 
-type BuildIn struct {
+type buildIn struct {
 	Name    towpath.Ref[string]
 	Jobs    towpath.Ref[int]
 	Ratio   towpath.Ref[float64]
@@ -18,19 +18,19 @@ type BuildIn struct {
 	Channel towpath.Ref[string]
 }
 
-type PublishIn struct {
+type publishIn struct {
 	Index   towpath.Ref[string]
 	Channel towpath.Ref[string]
 	Big     towpath.Ref[int64]
 }
 
-func build(context.Context, BuildIn) (out string, err error)           { return }
-func publish(context.Context, PublishIn) (out towpath.None, err error) { return }
+func build(context.Context, buildIn) (out string, err error)           { return }
+func publish(context.Context, publishIn) (out towpath.None, err error) { return }
 
 // Pipeline declares the stages.
 func Pipeline(p *towpath.Pipeline) {
 	channel := towpath.Param[string](p, "release_channel", towpath.Default("beta"), towpath.Doc("Where the\n   release goes."))
-	towpath.Stage(p, "build", build, BuildIn{
+	towpath.Stage(p, "build", build, buildIn{
 		Name:    towpath.Param[string](p, "name"),
 		Jobs:    towpath.Param[int](p, "jobs", towpath.Default(4), towpath.Env("BUILD_JOBS")),
 		Ratio:   towpath.Param[float64](p, "ratio", towpath.Default(1), towpath.Doc("How much of it.")),
@@ -40,7 +40,7 @@ func Pipeline(p *towpath.Pipeline) {
 		Force:   towpath.Param[bool](p, "force"),
 		Channel: channel,
 	})
-	towpath.Effect(p, "publish", publish, PublishIn{
+	towpath.Effect(p, "publish", publish, publishIn{
 		Index:   towpath.Param[string](p, "index", towpath.Default(""), towpath.Env("PUBLISH_INDEX")),
 		Channel: channel,
 		Big:     towpath.Param[int64](p, "big", towpath.Default(int64(9007199254740993))),

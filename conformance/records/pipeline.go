@@ -35,7 +35,7 @@ type Release struct {
 	Stable bool
 }
 
-type EchoIn struct {
+type echoIn struct {
 	Tag   Tag
 	Tags  []Tag
 	Names map[string]*string
@@ -44,23 +44,23 @@ type EchoIn struct {
 	Grid  [][]int
 }
 
-type BuildIn struct {
+type buildIn struct {
 	Src   towpath.Ref[towpath.Directory]
 	Token towpath.Ref[towpath.Secret]
 	Tag   *Tag
 }
 
-type ReleaseIn struct {
+type releaseIn struct {
 	Wheel towpath.Ref[Wheel]
 	Token towpath.Ref[towpath.Secret]
 	Src   towpath.Ref[towpath.Directory]
 }
 
-type AnnounceIn struct {
+type announceIn struct {
 	Release towpath.Ref[Release]
 }
 
-func echo(_ context.Context, in EchoIn) (map[string][]Tag, error) {
+func echo(_ context.Context, in echoIn) (map[string][]Tag, error) {
 	out := map[string][]Tag{"one": {in.Tag}, "many": in.Tags}
 	for name := range in.Names {
 		out[name] = nil
@@ -68,9 +68,9 @@ func echo(_ context.Context, in EchoIn) (map[string][]Tag, error) {
 	return out, nil
 }
 
-func build(context.Context, BuildIn) (out Wheel, err error) { return }
+func build(context.Context, buildIn) (out Wheel, err error) { return }
 
-func release(_ context.Context, in ReleaseIn) (Release, error) {
+func release(_ context.Context, in releaseIn) (Release, error) {
 	wheel := in.Wheel.Get()
 	return Release{
 		Wheels: map[string]Wheel{wheel.File.Name(): wheel},
@@ -82,19 +82,19 @@ func release(_ context.Context, in ReleaseIn) (Release, error) {
 	}, nil
 }
 
-func announce(context.Context, AnnounceIn) (out towpath.None, err error) { return }
+func announce(context.Context, announceIn) (out towpath.None, err error) { return }
 
 // Pipeline declares the stages.
 func Pipeline(p *towpath.Pipeline) {
 	src, token := p.Source("src"), p.Secret("TOKEN")
-	towpath.Stage(p, "echo", echo, EchoIn{
+	towpath.Stage(p, "echo", echo, echoIn{
 		Tag:   Tag{Key: "py3", Weight: 1},
 		Tags:  []Tag{{Key: "b", Weight: 0.5}, {Key: "a"}},
 		Names: map[string]*string{"z": nil, "a b": new("<&>")},
 		Ratio: new(3.0),
 		Grid:  [][]int{{}, {1, 2}},
 	})
-	wheel := towpath.Stage(p, "build", build, BuildIn{Src: src, Token: token})
-	released := towpath.Stage(p, "release", release, ReleaseIn{Wheel: wheel, Token: token, Src: src})
-	towpath.Stage(p, "announce", announce, AnnounceIn{Release: released})
+	wheel := towpath.Stage(p, "build", build, buildIn{Src: src, Token: token})
+	released := towpath.Stage(p, "release", release, releaseIn{Wheel: wheel, Token: token, Src: src})
+	towpath.Stage(p, "announce", announce, announceIn{Release: released})
 }

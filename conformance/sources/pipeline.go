@@ -7,7 +7,7 @@ import (
 	"github.com/towpath/towpath"
 )
 
-type BuildIn struct {
+type buildIn struct {
 	Src   towpath.Ref[towpath.Directory]
 	Proto towpath.Ref[towpath.Directory]
 	Docs  towpath.Ref[towpath.Directory]
@@ -15,11 +15,11 @@ type BuildIn struct {
 	Here  towpath.Ref[towpath.Directory]
 }
 
-func build(context.Context, BuildIn) (out towpath.Directory, err error) { return }
+func build(context.Context, buildIn) (out towpath.Directory, err error) { return }
 
 // Pipeline declares the stages.
 func Pipeline(p *towpath.Pipeline) {
-	towpath.Stage(p, "build", build, BuildIn{
+	towpath.Stage(p, "build", build, buildIn{
 		Src:   p.Source("src", "cmd/**/*.go", "!**/*_test.go", "!src/generated"),
 		Proto: p.RepositorySource("proto/**/*.{proto,yaml}"),
 		Docs:  p.Source("docs/[a-m]*.md", "docs/déjà vu?.md"),

@@ -7,7 +7,7 @@ import (
 	"github.com/towpath/towpath"
 )
 
-type FloatsIn struct {
+type floatsIn struct {
 	Whole    float64
 	Integer  float64
 	Zero     float64
@@ -21,14 +21,14 @@ type FloatsIn struct {
 	Many     []float64
 }
 
-type IntsIn struct {
+type intsIn struct {
 	Zero         int
 	Smallest     int64
 	Largest      int64
 	BeyondDouble int64
 }
 
-type StringsIn struct {
+type stringsIn struct {
 	Empty   string
 	Quotes  string
 	Control string
@@ -39,37 +39,37 @@ type StringsIn struct {
 	Keys    map[string]int
 }
 
-type OthersIn struct {
+type othersIn struct {
 	Yes     bool
 	No      bool
 	Nothing *string
 	Deep    [][][]bool
 }
 
-func floats(_ context.Context, in FloatsIn) ([]float64, error) {
+func floats(_ context.Context, in floatsIn) ([]float64, error) {
 	return append([]float64{
 		in.Whole, in.Integer, in.Zero, in.Tenth, in.Large, in.Below, in.Small, in.Above, in.Smallest, in.Largest,
 	}, in.Many...), nil
 }
 
-func ints(_ context.Context, in IntsIn) ([]int64, error) {
+func ints(_ context.Context, in intsIn) ([]int64, error) {
 	return []int64{int64(in.Zero), in.Smallest, in.Largest, in.BeyondDouble}, nil
 }
 
-func strings(_ context.Context, in StringsIn) (map[string]string, error) {
+func strings(_ context.Context, in stringsIn) (map[string]string, error) {
 	return map[string]string{in.Unicode: in.Control, in.Quotes: in.HTML, in.Lines: in.Dollar, in.Empty: in.Empty}, nil
 }
 
-func others(context.Context, OthersIn) (out towpath.None, err error) { return }
+func others(context.Context, othersIn) (out towpath.None, err error) { return }
 
 // Pipeline declares the stages.
 func Pipeline(p *towpath.Pipeline) {
-	towpath.Stage(p, "floats", floats, FloatsIn{
+	towpath.Stage(p, "floats", floats, floatsIn{
 		Whole: 1, Integer: 2, Tenth: 0.1, Large: 1e21, Below: 1e20, Small: 1e-7, Above: 0.000001,
 		Smallest: 5e-324, Largest: 1.7976931348623157e308, Many: []float64{1, 2.5, -3},
 	})
-	towpath.Stage(p, "ints", ints, IntsIn{Smallest: -1 << 63, Largest: 1<<63 - 1, BeyondDouble: 1<<53 + 1})
-	towpath.Stage(p, "strings", strings, StringsIn{
+	towpath.Stage(p, "ints", ints, intsIn{Smallest: -1 << 63, Largest: 1<<63 - 1, BeyondDouble: 1<<53 + 1})
+	towpath.Stage(p, "strings", strings, stringsIn{
 		Quotes:  `say "hi" \ or /`,
 		Control: "\x00\x01\b\t\n\x0b\f\r\x1f\x7f",
 		HTML:    "<a href='x'>&amp;</a>",
@@ -78,5 +78,5 @@ func Pipeline(p *towpath.Pipeline) {
 		Dollar:  "$file",
 		Keys:    map[string]int{"\U0001f600": 1, "\ufb33": 2, "z": 3, "": 4, `"`: 5, "#": 6},
 	})
-	towpath.Stage(p, "others", others, OthersIn{Yes: true, Deep: [][][]bool{{{true}, {}}, {}}})
+	towpath.Stage(p, "others", others, othersIn{Yes: true, Deep: [][][]bool{{{true}, {}}, {}}})
 }
