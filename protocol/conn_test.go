@@ -61,8 +61,8 @@ func pair(t *testing.T, opts protocol.Options, a, b protocol.Handler) (side, sid
 	t.Cleanup(func() {
 		_ = left.Close()
 		_ = right.Close()
-		wait(t, left.ended)
-		wait(t, right.ended)
+		_ = wait(t, left.ended)
+		_ = wait(t, right.ended)
 	})
 	return left, right
 }
@@ -456,7 +456,7 @@ func TestLostPeer(t *testing.T) {
 			if violated != (sent != nil) || !violated && !errors.Is(err, protocol.ErrClosed) {
 				t.Errorf("Call: %v", err)
 			}
-			wait(t, conn.ended)
+			_ = wait(t, conn.ended)
 		})
 	}
 }
