@@ -13,9 +13,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"os"
-	"slices"
 	"time"
 
 	"github.com/towpath/towpath/internal/actioncache"
@@ -103,15 +100,12 @@ type sourceValue struct {
 // fails is a Result.
 func (e *Engine) Run(ctx context.Context, q Request, sink event.Sink) (Result, error) {
 	ops := newOperations(e)
-	rec, err := e.record(ctx, sink)
-	if err != nil {
-		return Result{}, err
-	}
+	rec := e.record(ctx, sink)
 	c := e.c.Session
 	c.Handler = ops
 	c.Output = func(stream, line string) { rec.emit(event.ProgramOutput{Stream: stream, Text: line}) }
 	rec.hold(event.RunStarted{
-		Version: c.Version, Program: e.c.Program.Name(), Targets: slices.Concat([]string{}, q.Targets), Params: q.Params, Jobs: e.c.Jobs,
+		Version: c.Version, Program: e.c.Program.Name(), Targets: append([]string{}, q.Targets...), Params: q.Params, Jobs: e.c.Jobs,
 	})
 	p, err := e.prepare(ctx, q, c, rec)
 	if err != nil {
@@ -283,7 +277,10 @@ func (e *SourceError) Error() string {
 // Unwrap returns what source said.
 func (e *SourceError) Unwrap() error { return e.Err }
 
-// newRunID names a run.
-func (e *Engine) newRunID() string {
-	return history.NewID(e.c.Now(), uint16(rand.Uint32()^uint32(os.Getpid())))
+// newRunID names a run that begins at t. The number in it is the part of the second that has passed, so that ids sort by time within a second too.
+func newRunID(t time.Time) string {
+	return history.NewID(t, uint16(int64(t.Nanosecond())/int64(runIDTick)))
 }
+
+// runIDTick is the time between two ids: a little more than the 65,536th part of a second.
+const runIDTick = 15259 * time.Nanosecond

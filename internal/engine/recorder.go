@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -16,7 +18,7 @@ type recorder struct {
 	now  func() time.Time
 	sink event.Sink
 
-	begin func() (history.Writer, error)
+	begin func(id string) (history.Writer, error)
 
 	mu      sync.Mutex
 	seq     int64
@@ -26,10 +28,8 @@ type recorder struct {
 }
 
 // record makes a recorder. Nothing is written before begin.
-func (e *Engine) record(ctx context.Context, sink event.Sink) (*recorder, error) {
-	r := &recorder{id: e.newRunID(), now: e.c.Now, sink: sink}
-	r.begin = func() (history.Writer, error) { return e.c.History.Begin(ctx, r.id) }
-	return r, nil
+func (e *Engine) record(ctx context.Context, sink event.Sink) *recorder {
+	return &recorder{id: newRunID(e.c.Now()), now: e.c.Now, sink: sink, begin: func(id string) (history.Writer, error) { return e.c.History.Begin(ctx, id) }}
 }
 
 // hold keeps an event until the run begins.
@@ -50,15 +50,23 @@ func (r *recorder) abandon() {
 	}
 }
 
+// maxBegins is how many ids are tried that other runs have already.
+const maxBegins = 1000
+
 // start begins the run: it is in the history from now on.
 func (r *recorder) start() error {
-	w, err := r.begin()
+	at := r.now()
+	w, err := r.begin(newRunID(at))
+	for tries := 0; errors.Is(err, fs.ErrExist) && tries < maxBegins; tries++ {
+		at = at.Add(runIDTick) // another process began a run at the same moment
+		w, err = r.begin(newRunID(at))
+	}
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.writer = w
+	r.writer, r.id = w, newRunID(at)
 	for _, e := range r.pending {
 		r.send(e)
 	}
