@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -242,6 +243,45 @@ func TestAllCached(t *testing.T) {
 		if allCached(output) == nil {
 			t.Errorf("passes with %q", output)
 		}
+	}
+}
+
+func TestCopied(t *testing.T) {
+	list := func(change func(stage string) string) []byte {
+		var items []string
+		for layer := range layers {
+			for i := range width {
+				stage := stageName(layer, i)
+				source := change(sourceOf(stage))
+				items = append(items, fmt.Sprintf(`{"stage": %q, "path": "", "kind": "file", "name": "out.txt", "digest": "%x/%d"}`,
+					stage, sha256.Sum256([]byte(source)), len(source)))
+			}
+		}
+		return []byte("[" + strings.Join(items, ",") + "]")
+	}
+	if err := copied(list(func(source string) string { return source })); err != nil {
+		t.Error(err)
+	}
+	if copied(list(strings.ToUpper)) == nil || copied([]byte("[]")) == nil || copied(nil) == nil {
+		t.Error("passes with other copies, or without any")
+	}
+}
+
+func TestTowStartsEmpty(t *testing.T) {
+	folder := t.TempDir()
+	old := filepath.Join(folder, "tow-cache", "old")
+	if err := os.MkdirAll(old, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	l := &lab{folder: folder, progress: io.Discard}
+	if err := l.open(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(old); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what an earlier run left is still there: %v", err)
+	}
+	if err := l.close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -50,6 +50,9 @@ func (l *lab) open() error {
 	if err != nil {
 		return fmt.Errorf("another bench uses %s: %w", l.folder, err)
 	}
+	if err := errors.Join(os.RemoveAll(l.towCache()), os.RemoveAll(l.towState())); err != nil {
+		return errors.Join(fmt.Errorf("clear the cache of tow: %w", err), unlock())
+	}
 	runner, err := proc.NewRunner(l.folder)
 	if err != nil {
 		return errors.Join(err, unlock())
@@ -57,6 +60,10 @@ func (l *lab) open() error {
 	l.checkout, l.unlock, l.runner, l.built = checkout, unlock, runner, map[string]build{}
 	return nil
 }
+
+// The folders of tow itself. They are empty when a run of the bench begins, so that no earlier tow or run has a part in what is measured.
+func (l *lab) towCache() string { return filepath.Join(l.folder, "tow-cache") }
+func (l *lab) towState() string { return filepath.Join(l.folder, "tow-state") }
 
 func (l *lab) close() error { return errors.Join(l.runner.Close(), l.unlock()) }
 
@@ -134,10 +141,7 @@ func (l *lab) tow(ctx context.Context) (string, error) { return l.program(ctx, "
 // environment is what measured processes are given: little, and the same for both sides, so that no setting of the caller (a CI, a proxy, a
 // PYTHON… or TURBO_… variable) changes what is measured.
 func (l *lab) environment(more ...string) []string {
-	env := []string{
-		"TOW_CACHE_DIR=" + filepath.Join(l.folder, "tow-cache"),
-		"TOW_STATE_DIR=" + filepath.Join(l.folder, "tow-state"),
-	}
+	env := []string{"TOW_CACHE_DIR=" + l.towCache(), "TOW_STATE_DIR=" + l.towState()}
 	for _, name := range []string{"PATH", "HOME", "USER", "TMPDIR", "LANG", "SystemRoot", "LocalAppData", "USERPROFILE", "TEMP", "TMP"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)

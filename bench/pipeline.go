@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -20,11 +22,45 @@ func (l *lab) pipeline(ctx context.Context) (proc.Cmd, error) {
 	}
 	run := proc.Cmd{Path: tow, Args: []string{"run"}, Dir: folder, Env: l.environment()}
 	l.say("fill the cache of tow")
-	// The program may be another one than last time, with other keys. It need not find anything in its cache here, and everything from here on.
 	if _, err := l.runner.Run(ctx, run); err != nil {
 		return proc.Cmd{}, fmt.Errorf("fill the cache: %w", err)
 	}
+	made := run
+	made.Args = []string{"artifacts", "--json"}
+	result, err := l.runner.Run(ctx, made)
+	if err != nil {
+		return proc.Cmd{}, err
+	}
+	if err := copied(result.Stdout); err != nil {
+		return proc.Cmd{}, fmt.Errorf("tow artifacts: %w", err)
+	}
 	return run, nil
+}
+
+// copied checks what tow lists as made by the stages: each of them a copy of its source.
+func copied(list []byte) error {
+	var artifacts []struct{ Stage, Name, Digest string }
+	if err := json.Unmarshal(list, &artifacts); err != nil {
+		return err
+	}
+	made := map[string]string{}
+	for _, a := range artifacts {
+		made[a.Stage] = a.Name + " " + a.Digest
+	}
+	for layer := range layers {
+		for i := range width {
+			stage := stageName(layer, i)
+			source := sourceOf(stage)
+			want := fmt.Sprintf("out.txt %x/%d", sha256.Sum256([]byte(source)), len(source))
+			if made[stage] != want {
+				return fmt.Errorf("%s made %q instead of %q", stage, made[stage], want)
+			}
+		}
+	}
+	if len(made) != inGraph {
+		return fmt.Errorf("%d stages made something", len(made))
+	}
+	return nil
 }
 
 // pipelineFiles is the graph as a person would write it down, would a person write a thousand stages: a module for each layer.
