@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -15,6 +17,9 @@ type checker struct {
 	g        *Graph
 	sites    map[string]protocol.Site
 	problems []Problem
+	params   map[string]protocol.Param
+	unknown  int // how many names were looked for in vain
+	inCycle  map[*Stage]bool
 }
 
 func (c *checker) add(site protocol.Site, hint, format string, args ...any) {
@@ -35,67 +40,124 @@ func identifier(s string) bool {
 	return true
 }
 
-// stageName tells whether s is FUNCTION or FUNCTION[…] (SPEC.md, section 7, "Bound names").
+// stageName tells whether s is FUNCTION or FUNCTION[…] (SPEC.md, section 7, "Bound names"). It is strict, since the names that elements of a
+// fan-out get while they run, such as `test[0]`, must be nobody else's.
 func stageName(s, function string) bool {
 	if len(s) > maxName || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
 		return false
 	}
 	bound, ok := strings.CutPrefix(s, function)
-	return ok && (bound == "" || len(bound) > 2 && bound[0] == '[' && bound[len(bound)-1] == ']')
+	if !ok || bound == "" {
+		return ok
+	}
+	for sep := "["; bound != "]"; sep = "," {
+		if bound, ok = strings.CutPrefix(bound, sep); !ok {
+			return false
+		}
+		name, value, _ := strings.Cut(bound, "=")
+		n := boundValue(value)
+		if !identifier(name) || n == 0 {
+			return false
+		}
+		bound = value[n:]
+	}
+	return true
 }
 
-func (c *checker) params() {
-	seen := map[string]bool{}
+// boundValue returns the length of the value that s begins with, or 0.
+func boundValue(s string) int {
+	if s != "" && strings.IndexByte(`"[{`, s[0]) >= 0 {
+		dec := json.NewDecoder(strings.NewReader(s))
+		var value json.RawMessage
+		if dec.Decode(&value) != nil {
+			return 0
+		}
+		return int(dec.InputOffset())
+	}
+	if n := strings.IndexFunc(s, func(r rune) bool {
+		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+		return !letter && !strings.ContainsRune("_.+:/@-", r)
+	}); n >= 0 {
+		return n
+	}
+	return len(s)
+}
+
+func (c *checker) checkParams(stages []protocol.Stage) {
+	// A plan does not say where parameters are declared: the first stage that takes one is near.
+	sites := make(map[string]protocol.Site, len(c.g.Params))
+	for _, s := range stages {
+		for _, in := range s.Inputs {
+			if name := inner(in.From).Param; name != "" && sites[name].File == "" {
+				sites[name] = c.sites[s.Name]
+			}
+		}
+	}
 	for _, p := range c.g.Params {
+		at := sites[p.Name]
 		if !identifier(p.Name) {
-			c.add(protocol.Site{}, "letters, digits and _", "%q is no name for a parameter", p.Name)
+			c.add(at, legalNames, "%q is no name for a parameter", p.Name)
 		}
-		if seen[p.Name] {
-			c.add(protocol.Site{}, "", "parameter %s is declared twice", p.Name)
+		if _, twice := c.params[p.Name]; twice {
+			c.add(at, "give one of them another name", "parameter %s is declared twice", p.Name)
 		}
-		seen[p.Name] = true
+		c.params[p.Name] = p
 		switch p.Type.Kind {
 		case protocol.TypeString, protocol.TypeInt, protocol.TypeFloat, protocol.TypeBool:
 			if p.Default != nil {
 				if err := CheckValue(p.Type, p.Default); err != nil {
-					c.add(protocol.Site{}, "", "the default of parameter %s: %v", p.Name, err)
+					c.add(at, "", "the default of parameter %s: %v", p.Name, err)
 				}
 			}
 		default:
-			c.add(protocol.Site{}, "a parameter is a string, int, float or bool", "parameter %s cannot be of type %s", p.Name, p.Type)
+			c.add(at, "a parameter is a string, int, float or bool", "parameter %s cannot be of type %s", p.Name, p.Type.Kind)
 		}
 	}
 }
+
+// inner is from itself, or what it takes each of.
+func inner(from protocol.From) protocol.From {
+	if from.Each != nil {
+		return *from.Each
+	}
+	return from
+}
+
+// legalNames is the hint for a name that is none.
+const legalNames = "a name has letters, digits and _, begins with no digit, and has at most 100 of them"
 
 // declare checks a stage by itself and makes its node.
 func (c *checker) declare(p protocol.Stage) *Stage {
 	s := &Stage{Stage: p, Each: -1, Site: c.sites[p.Name]}
 	if !identifier(p.Function) {
-		c.add(s.Site, "letters, digits and _", "%q is no name for a stage", p.Function)
+		c.add(s.Site, legalNames, "%q is no name for a stage", p.Function)
 	} else if !stageName(p.Name, p.Function) {
-		c.add(s.Site, "", "%q is no name for a node of function %s", p.Name, p.Function)
+		c.add(s.Site, fmt.Sprintf("it is %s, or %s[input=value,…] in at most %d bytes", p.Function, p.Function, maxName),
+			"%q is no name for a stage of the function %s", p.Name, p.Function)
 	}
-	if other := c.g.byName[p.Name]; other != nil {
-		where := ""
-		if other.Site.File != "" {
-			where = fmt.Sprintf(", first at %s:%d", other.Site.File, other.Site.Line)
-		}
-		c.add(s.Site, "give one of them another name", "stage %s is declared twice%s", p.Name, where)
+	if c.g.byName[p.Name] != nil {
+		c.add(s.Site, "give one of them another name", "stage %s is declared twice", p.Name)
 	}
 	c.g.byName[p.Name] = s
 	if p.Kind != protocol.KindStage && p.Kind != protocol.KindEffect {
-		c.add(s.Site, "", "stage %s is of kind %q, which is not known", p.Name, p.Kind)
+		c.add(s.Site, "it is \"stage\" or \"effect\"", "stage %s is of kind %q, which is not known", p.Name, p.Kind)
 	}
-	if p.Policy.Retry < 0 || p.Policy.TimeoutMS < 0 {
-		c.add(s.Site, "", "stage %s has a negative retry or timeout", p.Name)
+	if p.Policy.Retry < 0 {
+		c.add(s.Site, "0 stands for no second try", "stage %s is to be tried again %d times", p.Name, p.Policy.Retry)
+	}
+	if p.Policy.TimeoutMS < 0 {
+		c.add(s.Site, "leave the timeout out for none", "stage %s has a timeout of %d ms", p.Name, p.Policy.TimeoutMS)
 	}
 	if err := checkType(p.Output, 0); err != nil {
 		c.add(s.Site, "", "the output of stage %s: %v", p.Name, err)
 	}
 	seen := map[string]bool{}
 	for i, in := range p.Inputs {
-		if !identifier(in.Name) || seen[in.Name] {
-			c.add(s.Site, "", "stage %s: %q is no name for an input, or is there twice", p.Name, in.Name)
+		if !identifier(in.Name) {
+			c.add(s.Site, legalNames, "stage %s: %q is no name for an input", p.Name, in.Name)
+		}
+		if seen[in.Name] {
+			c.add(s.Site, "", "stage %s has two inputs of the name %s", p.Name, in.Name)
 		}
 		seen[in.Name] = true
 		if err := checkType(in.Type, 0); err != nil {
@@ -131,8 +193,11 @@ func checkType(t protocol.Type, depth int) error {
 		}
 		seen := map[string]bool{}
 		for _, f := range t.Record.Fields {
-			if seen[f.Name] || f.Name == "" || f.Name[0] == '$' {
-				return fmt.Errorf("record %s: %q is no name for a field, or is there twice", t.Record.Name, f.Name)
+			if f.Name == "" || f.Name[0] == '$' {
+				return fmt.Errorf("record %s: %q is no name for a field", t.Record.Name, f.Name)
+			}
+			if seen[f.Name] {
+				return fmt.Errorf("record %s has two fields of the name %s", t.Record.Name, f.Name)
 			}
 			seen[f.Name] = true
 			if err := checkType(f.Type, depth+1); err != nil {
@@ -152,13 +217,13 @@ func (c *checker) connect(s *Stage) {
 		if from.Each != nil {
 			from, want = from.Each, protocol.ListOf(in.Type)
 			if from.Each != nil {
-				c.add(s.Site, "", "input %s of stage %s: each of each", in.Name, s.Name)
+				c.add(s.Site, "make a stage that returns one list", "input %s of stage %s takes each of each", in.Name, s.Name)
 				continue
 			}
 		}
 		got, ok := c.typeOf(s, in.Name, from, want)
-		if ok && !protocol.Fits(got, want) && !fitsElements(got, want) {
-			c.add(s.Site, "", "input %s of stage %s takes %s, %s gives %s", in.Name, s.Name, want, origin(from), got)
+		if ok && !fits(got, want, in.From.Each != nil) {
+			c.add(s.Site, "", "input %s of stage %s takes %s, %s gives %s", in.Name, s.Name, spell(want, got), origin(from), spell(got, want))
 		}
 	}
 	for _, name := range s.After {
@@ -168,9 +233,24 @@ func (c *checker) connect(s *Stage) {
 	}
 }
 
-// fitsElements lets a list of outputs be a list of optional inputs.
-func fitsElements(out, in protocol.Type) bool {
-	return out.Kind == protocol.TypeList && in.Kind == protocol.TypeList && protocol.Fits(*out.Elem, *in.Elem)
+// fits tells whether got can be an input of type want; of a fan-out, whether the elements can.
+func fits(got, want protocol.Type, elements bool) bool {
+	if elements && got.Kind == protocol.TypeList {
+		return protocol.Fits(*got.Elem, *want.Elem)
+	}
+	return protocol.Fits(got, want)
+}
+
+// spell writes a type as a person does, or with the fields of its records where that would not tell it from the other one.
+func spell(t, other protocol.Type) string {
+	if t.String() != other.String() {
+		return t.String()
+	}
+	text, err := t.MarshalJSON()
+	if err != nil {
+		return t.String()
+	}
+	return string(text)
 }
 
 func origin(f *protocol.From) string {
@@ -189,8 +269,10 @@ func origin(f *protocol.From) string {
 	return "the value"
 }
 
+// need makes s wait for another stage. All the needs of one stage are found before those of the next.
 func (c *checker) need(s, need *Stage) {
-	if !slices.Contains(s.Needs, need) {
+	if need.neededBy != s {
+		need.neededBy = s
 		s.Needs = append(s.Needs, need)
 	}
 }
@@ -199,7 +281,12 @@ func (c *checker) find(s *Stage, name string) *Stage {
 	if need := c.g.byName[name]; need != nil {
 		return need
 	}
-	c.add(s.Site, suggest(name, c.names()), "stage %s needs stage %s, which does not exist", s.Name, name)
+	hint := ""
+	// Every name is compared with every other: a program that got all of them wrong is told about the first.
+	if c.unknown++; c.unknown <= 20 {
+		hint = suggest(name, slices.Sorted(maps.Keys(c.g.byName)))
+	}
+	c.add(s.Site, hint, "stage %s needs stage %s, which does not exist", s.Name, name)
 	return nil
 }
 
@@ -226,12 +313,10 @@ func (c *checker) typeOf(s *Stage, input string, from *protocol.From, want proto
 		}
 		return want, true
 	case from.Param != "":
-		for _, p := range c.g.Params {
-			if p.Name == from.Param {
-				return p.Type, true
-			}
+		if p, ok := c.params[from.Param]; ok {
+			return p.Type, true
 		}
-		c.add(s.Site, "", "input %s of stage %s takes parameter %s, which does not exist", input, s.Name, from.Param)
+		c.add(s.Site, suggest(from.Param, slices.Sorted(maps.Keys(c.params))), "input %s of stage %s takes parameter %s, which does not exist", input, s.Name, from.Param)
 	case from.Source != nil:
 		c.source(s, input, from.Source)
 		return protocol.Type{Kind: protocol.TypeDirectory}, true
@@ -244,47 +329,56 @@ func (c *checker) typeOf(s *Stage, input string, from *protocol.From, want proto
 }
 
 func (c *checker) gathered(s *Stage, input string, names []string, want protocol.Type) (protocol.Type, bool) {
-	elem := protocol.Type{}
+	var first *Stage
+	same := true
 	for _, name := range names {
 		need := c.find(s, name)
 		if need == nil {
-			return protocol.Type{}, false
+			same = false
+			continue
 		}
 		c.need(s, need)
-		if elem.Kind == "" {
-			elem = need.Output
+		if first == nil {
+			first = need
 		}
-		if !elem.Equal(need.Output) {
-			c.add(s.Site, "", "input %s of stage %s gathers %s and %s: the outputs are of different types", input, s.Name, elem, need.Output)
+		if same && !first.Output.Equal(need.Output) {
+			c.add(s.Site, "", "input %s of stage %s gathers %s of %s and %s of %s: the outputs are of different types",
+				input, s.Name, spell(first.Output, need.Output), first.Name, spell(need.Output, first.Output), need.Name)
+			same = false
+		}
+	}
+	if len(names) > 0 {
+		if !same {
 			return protocol.Type{}, false
 		}
+		return protocol.ListOf(first.Output), true
 	}
-	if elem.Kind == "" {
-		return want, want.Kind == protocol.TypeList
+	for want.Kind == protocol.TypeOptional {
+		want = *want.Elem
 	}
-	return protocol.ListOf(elem), true
+	if want.Kind != protocol.TypeList {
+		c.add(s.Site, "", "input %s of stage %s takes %s, gather gives a list", input, s.Name, want)
+		return protocol.Type{}, false
+	}
+	return want, true
 }
 
 func (c *checker) source(s *Stage, input string, src *protocol.Source) {
 	if src.Root != protocol.RootProgram && src.Root != protocol.RootRepository {
 		c.add(s.Site, `it is "program" or "repository"`, "input %s of stage %s: the root %q is not known", input, s.Name, src.Root)
 	}
-	if len(src.Globs) == 0 {
+	if !slices.ContainsFunc(src.Globs, func(glob string) bool { return !strings.HasPrefix(glob, "!") }) {
 		c.add(s.Site, "name files or folders", "input %s of stage %s is a source of nothing", input, s.Name)
 	}
 	for _, glob := range src.Globs {
 		bare := strings.TrimPrefix(glob, "!")
-		if bare == "" || strings.HasPrefix(bare, "/") || slices.Contains(strings.Split(bare, "/"), "..") || !utf8.ValidString(bare) || strings.ContainsRune(bare, 0) {
+		if bare == "" || strings.HasPrefix(bare, "/") || climbs(bare) || !utf8.ValidString(bare) || strings.ContainsRune(bare, 0) {
 			c.add(s.Site, "globs are relative and stay below the root", "input %s of stage %s: the glob %q cannot be used", input, s.Name, glob)
 		}
 	}
 }
 
-func (c *checker) names() []string {
-	names := make([]string, 0, len(c.g.byName))
-	for name := range c.g.byName {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+// climbs tells whether a glob leaves its root, be it in one of its alternatives.
+func climbs(glob string) bool {
+	return slices.Contains(strings.FieldsFunc(glob, func(r rune) bool { return strings.ContainsRune("/{},", r) }), "..")
 }

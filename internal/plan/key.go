@@ -62,10 +62,7 @@ func (k Key) Document() []byte {
 
 // appendString appends s as canonical JSON. Names are checked to be valid text long before they get here.
 func appendString(b []byte, s string) []byte {
-	c, err := protocol.Canonical(s)
-	if err != nil {
-		c, _ = protocol.Canonical(strings.ToValidUTF8(s, "\uFFFD"))
-	}
+	c, _ := protocol.Canonical(s) // what is no text is replaced, so that this cannot fail
 	return append(b, c...)
 }
 

@@ -32,6 +32,8 @@ type Stage struct {
 	Each int
 	// Site is where the program declares it; its File is empty when that is not known.
 	Site protocol.Site
+
+	neededBy *Stage // the last stage that was found to need it
 }
 
 // FannedOut tells whether the stage is called once for each element of an input.
@@ -84,8 +86,11 @@ const (
 // New makes the graph of a plan, or returns an *Error that lists all that is wrong with it. sites tells by name where stages are declared.
 func New(p protocol.Plan, sites map[string]protocol.Site) (*Graph, error) {
 	c := checker{
-		g:     &Graph{Params: p.Params, byName: make(map[string]*Stage, len(p.Stages))},
-		sites: sites,
+		g:      &Graph{Params: p.Params, byName: make(map[string]*Stage, len(p.Stages))},
+		sites:  sites,
+		params: make(map[string]protocol.Param, len(p.Params)),
+
+		inCycle: map[*Stage]bool{},
 	}
 	if p.Version != protocol.Version {
 		c.add(protocol.Site{}, "", "the plan has version %d, this tow knows version %d", p.Version, protocol.Version)
@@ -96,16 +101,18 @@ func New(p protocol.Plan, sites map[string]protocol.Site) (*Graph, error) {
 	if len(c.problems) > 0 {
 		return nil, &Error{c.problems}
 	}
-	c.params()
+	c.checkParams(p.Stages)
 	stages := make([]*Stage, 0, len(p.Stages))
+	sound := true
 	for _, s := range p.Stages {
 		stages = append(stages, c.declare(s))
+		sound = sound && whole(s)
 	}
 	slices.SortStableFunc(stages, func(a, b *Stage) int { return strings.Compare(a.Name, b.Name) })
-	for _, s := range stages {
-		c.connect(s)
-	}
-	if len(c.problems) == 0 {
+	if sound { // types that lack a part cannot be compared
+		for _, s := range stages {
+			c.connect(s)
+		}
 		c.sort(stages)
 	}
 	if len(c.problems) > 0 {
@@ -114,7 +121,18 @@ func New(p protocol.Plan, sites map[string]protocol.Site) (*Graph, error) {
 	return c.g, nil
 }
 
-// sort fills Graph.Stages, needed ones first, and reports a cycle.
+// whole tells whether all types of a stage can be.
+func whole(s protocol.Stage) bool {
+	return checkType(s.Output, 0) == nil && !slices.ContainsFunc(s.Inputs, func(in protocol.Input) bool { return checkType(in.Type, 0) != nil })
+}
+
+// step is a stage on the way of the depth-first search of sort, and which of its needs comes next.
+type step struct {
+	stage *Stage
+	next  int
+}
+
+// sort fills Graph.Stages, needed ones first, and reports cycles: one for each knot of them.
 func (c *checker) sort(stages []*Stage) {
 	const (
 		unseen = iota
@@ -122,43 +140,58 @@ func (c *checker) sort(stages []*Stage) {
 		closed
 	)
 	state := make(map[*Stage]int, len(stages))
-	type frame struct {
-		stage *Stage
-		next  int
-	}
-	var stack []frame
+	var way []step
 	for _, root := range stages {
 		if state[root] != unseen {
 			continue
 		}
-		stack = append(stack[:0], frame{stage: root})
+		way = append(way[:0], step{stage: root})
 		state[root] = open
-		for len(stack) > 0 {
-			top := &stack[len(stack)-1]
+		for len(way) > 0 {
+			top := &way[len(way)-1]
 			if top.next < len(top.stage.Needs) {
 				need := top.stage.Needs[top.next]
 				top.next++
 				switch state[need] {
 				case unseen:
 					state[need] = open
-					stack = append(stack, frame{stage: need})
+					way = append(way, step{stage: need})
 				case open:
-					names := []string{need.Name}
-					for i := len(stack) - 1; stack[i].stage != need; i-- {
-						names = append(names, stack[i].stage.Name)
-					}
-					c.add(need.Site, "", "stages need each other in a cycle: %s", strings.Join(append(names, need.Name), " needs "))
-					return
+					c.cycle(way, need)
 				}
 				continue
 			}
 			state[top.stage] = closed
 			top.stage.Index = len(c.g.Stages)
 			c.g.Stages = append(c.g.Stages, top.stage)
-			stack = stack[:len(stack)-1]
+			way = way[:len(way)-1]
 		}
 	}
 	for _, s := range c.g.Stages {
 		slices.SortFunc(s.Needs, func(a, b *Stage) int { return a.Index - b.Index })
 	}
+}
+
+// cycle reports that the last stage of the way needs one that is on the way, unless a cycle with one of the same stages was reported.
+func (c *checker) cycle(way []step, first *Stage) {
+	start := len(way) - 1
+	for way[start].stage != first {
+		start--
+	}
+	loop := way[start:]
+	if slices.ContainsFunc(loop, func(s step) bool { return c.inCycle[s.stage] }) {
+		return
+	}
+	// The longest part of the path that a person may want to read.
+	const shown = 20
+	var names []string
+	for i, s := range loop {
+		c.inCycle[s.stage] = true
+		if i < shown || i == len(loop)-1 {
+			names = append(names, s.stage.Name)
+		} else if i == shown {
+			names = append(names, fmt.Sprintf("(%d more)", len(loop)-shown-1))
+		}
+	}
+	c.add(first.Site, "take one of these edges away", "stages need each other in a cycle: %s", strings.Join(append(names, first.Name), " needs "))
 }

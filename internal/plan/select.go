@@ -2,9 +2,10 @@ package plan
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -26,23 +27,25 @@ func (g *Graph) Select(targets []string) ([]*Stage, error) {
 	if len(targets) == 0 {
 		g.selectPure(wanted)
 	}
+	found := make(map[string]bool, len(targets))
 	for _, target := range targets {
-		found := false
-		for _, s := range g.Stages {
-			if s.Name == target || s.Function == target && g.byName[target] == nil || s.Function == target && s.Name != s.Function {
-				wanted[s.Index], found = true, true
-			}
-		}
-		if !found {
-			return nil, &UsageError{
-				Text: fmt.Sprintf("there is no stage %q", target),
-				Hint: suggest(target, g.names()),
+		found[target] = false
+	}
+	for _, s := range g.Stages {
+		for _, name := range []string{s.Name, s.Function} {
+			if _, ok := found[name]; ok {
+				wanted[s.Index], found[name] = true, true
 			}
 		}
 	}
-	for i := len(g.Stages) - 1; i >= 0; i-- {
+	for _, target := range targets {
+		if !found[target] {
+			return nil, &UsageError{Text: fmt.Sprintf("there is no stage %q", target), Hint: g.meant(target)}
+		}
+	}
+	for i, s := range slices.Backward(g.Stages) {
 		if wanted[i] {
-			for _, need := range g.Stages[i].Needs {
+			for _, need := range s.Needs {
 				wanted[need.Index] = true
 			}
 		}
@@ -54,13 +57,25 @@ func (g *Graph) Select(targets []string) ([]*Stage, error) {
 		}
 	}
 	if len(out) == 0 {
-		hint := "declare a function with @stage"
-		if len(g.Stages) > 0 {
-			hint = "every stage is an effect or needs one; name the ones to run: " + strings.Join(g.names()[:min(5, len(g.Stages))], ", ")
+		hint := "declare a stage: a function with @stage in Python, towpath.Stage in Go"
+		if names := g.names(); len(names) > 5 {
+			hint = "every stage is an effect or needs one; name the ones to run: " + strings.Join(names[:5], ", ") + ", …"
+		} else if len(names) > 0 {
+			hint = "every stage is an effect or needs one; name the ones to run: " + strings.Join(names, ", ")
 		}
 		return nil, &UsageError{Text: "there is nothing to run", Hint: hint}
 	}
 	return out, nil
+}
+
+// meant is the hint for a target that is no stage.
+func (g *Graph) meant(target string) string {
+	if i := strings.LastIndexByte(target, '['); i > 0 && strings.HasSuffix(target, "]") {
+		if s := g.byName[target[:i]]; s != nil && s.FannedOut() {
+			return fmt.Sprintf("the elements of %s are known only once it runs: name %s, which stands for all of them", s.Name, s.Name)
+		}
+	}
+	return suggest(target, g.names())
 }
 
 func (g *Graph) selectPure(wanted []bool) {
@@ -85,7 +100,7 @@ func (g *Graph) names() []string {
 }
 
 // Values gives the parameters that the stages need their values, in canonical JSON by name: those in given, else the variable that the
-// parameter names, else its default.
+// parameter names, else its default. What is given has to fit also where no stage needs it.
 func (g *Graph) Values(stages []*Stage, given map[string]string, lookup func(string) (string, bool)) (map[string]json.RawMessage, error) {
 	if err := g.checkGiven(given); err != nil {
 		return nil, err
@@ -93,24 +108,21 @@ func (g *Graph) Values(stages []*Stage, given map[string]string, lookup func(str
 	needed := map[string]*Stage{}
 	for _, s := range stages {
 		for _, in := range s.Inputs {
-			from := in.From
-			if from.Each != nil {
-				from = *from.Each
-			}
-			if from.Param != "" && needed[from.Param] == nil {
-				needed[from.Param] = s
+			if name := inner(in.From).Param; name != "" && needed[name] == nil {
+				needed[name] = s
 			}
 		}
 	}
 	out := map[string]json.RawMessage{}
 	for _, p := range g.Params {
 		s := needed[p.Name]
-		if s == nil {
+		text, ok := given[p.Name]
+		where := "-P " + p.Name
+		if s == nil && !ok {
 			continue
 		}
-		text, where, ok := given[p.Name], "-P "+p.Name, false
-		if _, ok = given[p.Name]; !ok && p.Env != "" {
-			where = "variable " + p.Env
+		if !ok && p.Env != "" {
+			where = fmt.Sprintf("the variable %s of parameter %s", p.Env, p.Name)
 			text, ok = lookup(p.Env)
 		}
 		switch {
@@ -119,7 +131,9 @@ func (g *Graph) Values(stages []*Stage, given map[string]string, lookup func(str
 			if err != nil {
 				return nil, &UsageError{Text: fmt.Sprintf("%s: %v", where, err), Hint: p.Doc}
 			}
-			out[p.Name] = v
+			if s != nil {
+				out[p.Name] = v
+			}
 		case p.Default != nil:
 			out[p.Name] = p.Default
 		default:
@@ -145,7 +159,8 @@ func (g *Graph) checkGiven(given map[string]string) error {
 	for _, p := range g.Params {
 		names = append(names, p.Name)
 	}
-	for name := range given {
+	slices.Sort(names)
+	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if !slices.Contains(names, name) {
 			hint := suggest(name, names)
 			if len(names) == 0 {
@@ -161,20 +176,23 @@ func (g *Graph) checkGiven(given map[string]string) error {
 func ParseParam(t protocol.Type, text string) (json.RawMessage, error) {
 	switch t.Kind {
 	case protocol.TypeString:
-		v, err := protocol.Canonical(text)
+		v, err := protocol.Canonical(protocol.String(text))
 		if err != nil {
-			return nil, fmt.Errorf("%q is no valid text", text)
+			return nil, fmt.Errorf("%q is no text in UTF-8", text)
 		}
 		return v, nil
 	case protocol.TypeInt:
 		n, err := strconv.ParseInt(text, 10, 64)
+		if errors.Is(err, strconv.ErrRange) {
+			return nil, fmt.Errorf("%q does not fit into 64 bits", text)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%q is no whole number", text)
 		}
 		return json.RawMessage(strconv.FormatInt(n, 10)), nil
 	case protocol.TypeFloat:
 		f, err := strconv.ParseFloat(text, 64)
-		if err != nil {
+		if err != nil && !errors.Is(err, strconv.ErrRange) { // out of range is infinite
 			return nil, fmt.Errorf("%q is no number", text)
 		}
 		// An exponent keeps a whole number a float on its way through the canonical form.
@@ -192,57 +210,4 @@ func ParseParam(t protocol.Type, text string) (json.RawMessage, error) {
 	default:
 		return nil, fmt.Errorf("a parameter cannot be of type %s", t)
 	}
-}
-
-// suggest names what was probably meant, or what there is.
-func suggest(name string, names []string) string {
-	type near struct {
-		name     string
-		distance int
-	}
-	var best []near
-	for _, n := range names {
-		if d := distance(strings.ToLower(name), strings.ToLower(n)); d <= max(1, len(name)/3) {
-			best = append(best, near{n, d})
-		}
-	}
-	sort.SliceStable(best, func(i, j int) bool { return best[i].distance < best[j].distance })
-	switch {
-	case len(best) > 0:
-		return "did you mean " + best[0].name + "?"
-	case len(names) == 0:
-		return ""
-	case len(names) <= 12:
-		return "there are " + strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("there are %s and %d more", strings.Join(names[:12], ", "), len(names)-12)
-}
-
-// distance is the number of letters to add, drop, change or swap with their neighbour to make b of a.
-func distance(a, b string) int {
-	x, y := []rune(a), []rune(b)
-	if len(x) > 100 || len(y) > 100 {
-		return 100
-	}
-	var before []int
-	row := make([]int, len(y)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range x {
-		next := make([]int, len(y)+1)
-		next[0] = i + 1
-		for j := range y {
-			cost := 1
-			if x[i] == y[j] {
-				cost = 0
-			}
-			next[j+1] = min(row[j+1]+1, next[j]+1, row[j]+cost)
-			if i > 0 && j > 0 && x[i] == y[j-1] && x[i-1] == y[j] {
-				next[j+1] = min(next[j+1], before[j-1]+1)
-			}
-		}
-		before, row = row, next
-	}
-	return row[len(y)]
 }

@@ -17,7 +17,7 @@ import (
 // MaxValue is the largest value of a stage, in bytes of canonical JSON (SPEC.md, section 8).
 const MaxValue = 4 << 20
 
-// CheckValue reports why raw, a value in JSON, is not of type t.
+// CheckValue reports why raw, a value in canonical JSON, is not of type t.
 func CheckValue(t protocol.Type, raw json.RawMessage) error {
 	v, err := decodeValue(raw)
 	if err != nil {
@@ -68,7 +68,7 @@ func check(t protocol.Type, v any, path string) error {
 			if strings.HasPrefix(k, "$") {
 				return wrong()
 			}
-			if err := check(*t.Elem, m[k], path+"."+k); err != nil {
+			if err := check(*t.Elem, m[k], below(path, k)); err != nil {
 				return err
 			}
 		}
@@ -93,14 +93,17 @@ func checkRecord(t protocol.Type, v any, path string) error {
 		if !ok {
 			return fmt.Errorf("%slacks the field %s of %s", where(path), f.Name, t)
 		}
-		if err := check(f.Type, e, path+"."+f.Name); err != nil {
+		if err := check(f.Type, e, below(path, f.Name)); err != nil {
 			return err
 		}
 	}
-	if len(m) > len(t.Record.Fields) {
-		return fmt.Errorf("%shas fields that %s does not have", where(path), t)
+	if len(m) == len(t.Record.Fields) {
+		return nil
 	}
-	return nil
+	for _, f := range t.Record.Fields {
+		delete(m, f.Name)
+	}
+	return fmt.Errorf("%shas the field %.60q, which %s does not have", where(path), slices.Sorted(maps.Keys(m))[0], t)
 }
 
 // isScalar tells whether v is of a type without parts.
@@ -123,22 +126,21 @@ func isScalar(k protocol.TypeKind, v any) bool {
 		return err == nil
 	case protocol.TypeFloat:
 		n, ok := v.(json.Number)
-		return ok && strings.ContainsAny(string(n), ".eE")
-	case protocol.TypeFile:
-		_, ok := tagged(v, "$file")
-		return ok
-	case protocol.TypeDirectory:
-		_, ok := tagged(v, "$directory")
-		return ok
-	case protocol.TypeTestReport:
-		m, ok := tagged(v, "$test_report")
-		if !ok {
+		if !ok || !strings.ContainsAny(string(n), ".eE") {
 			return false
 		}
-		_, ok = tagged(m["junit"], "$file")
+		_, err := n.Float64()
+		return err == nil
+	case protocol.TypeFile:
+		_, ok := fileIn(v)
 		return ok
+	case protocol.TypeDirectory:
+		_, ok := directoryIn(v)
+		return ok
+	case protocol.TypeTestReport:
+		return isReport(v)
 	case protocol.TypeSecret:
-		m, ok := only(v, "$secret")
+		m, ok := only(v, "$secret", 1)
 		if !ok {
 			return false
 		}
@@ -149,35 +151,80 @@ func isScalar(k protocol.TypeKind, v any) bool {
 	}
 }
 
-// only returns what {tag: {…}} holds.
-func only(v any, tag string) (map[string]any, bool) {
+// only returns the members that {tag: {…}} holds, where there are so many.
+func only(v any, tag string, members int) (map[string]any, bool) {
 	m, ok := v.(map[string]any)
 	if !ok || len(m) != 1 {
 		return nil, false
 	}
 	inner, ok := m[tag].(map[string]any)
-	return inner, ok
+	return inner, ok && len(inner) == members
 }
 
-// tagged is only, for artifacts: what they hold has a digest, a test report's file has.
-func tagged(v any, tag string) (map[string]any, bool) {
-	m, ok := only(v, tag)
-	if !ok || tag == "$test_report" {
-		return m, ok
+// fileIn reads a file. Its name is one that a file can have, since files are exported by it.
+func fileIn(v any) (Artifact, bool) {
+	m, ok := only(v, "$file", 3)
+	if !ok {
+		return Artifact{}, false
 	}
+	d, ok := digestIn(m)
+	name, isText := m["name"].(string)
+	executable, isBool := m["executable"].(bool)
+	legal := name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00")
+	return Artifact{Name: name, Executable: executable, Digest: d}, ok && isText && isBool && legal
+}
+
+func directoryIn(v any) (Artifact, bool) {
+	m, ok := only(v, "$directory", 1)
+	if !ok {
+		return Artifact{}, false
+	}
+	d, ok := digestIn(m)
+	return Artifact{Directory: true, Digest: d}, ok
+}
+
+func digestIn(m map[string]any) (digest.Digest, bool) {
 	text, ok := m["digest"].(string)
 	if !ok {
-		return nil, false
+		return digest.Digest{}, false
 	}
-	_, err := digest.Parse(text)
-	return m, err == nil
+	d, err := digest.Parse(text)
+	return d, err == nil
 }
 
+func isReport(v any) bool {
+	m, ok := only(v, "$test_report", 6)
+	if !ok {
+		return false
+	}
+	for _, name := range []string{"errors", "failures", "skipped", "tests", "time_ms"} {
+		if !isScalar(protocol.TypeInt, m[name]) || m[name].(json.Number)[0] == '-' {
+			return false
+		}
+	}
+	_, ok = fileIn(m["junit"])
+	return ok
+}
+
+// below is the path of a member of what is at path.
+func below(path, key string) string {
+	if identifier(key) {
+		return path + "." + key
+	}
+	return fmt.Sprintf("%s[%q]", path, key)
+}
+
+// where begins a message about what is at path.
 func where(path string) string {
 	if path == "" {
 		return "it "
 	}
-	return strings.TrimPrefix(path, ".") + " "
+	const longest = 200
+	path = strings.TrimPrefix(path, ".")
+	if len(path) > longest {
+		path = strings.ToValidUTF8(path[:longest], "") + "…"
+	}
+	return path + " "
 }
 
 // describe names what a decoded value is, for messages.
@@ -198,8 +245,11 @@ func describe(v any) string {
 		return "a list"
 	case map[string]any:
 		for k := range v {
-			if kind, ok := strings.CutPrefix(k, "$"); ok && len(v) == 1 {
-				return "a " + strings.ReplaceAll(kind, "_", " ")
+			switch k {
+			case "$file", "$directory", "$test_report", "$secret":
+				if len(v) == 1 {
+					return "a " + strings.ReplaceAll(k[1:], "_", " ")
+				}
 			}
 		}
 		return "an object"
@@ -209,7 +259,7 @@ func describe(v any) string {
 
 // Artifact is a file or a directory that a value holds.
 type Artifact struct {
-	// Path is where in the value: "", "wheel", "reports[2].junit".
+	// Path is where in the value: "", "wheel", "reports[2].junit", `wheels["linux/arm64"]`. No two have the same.
 	Path      string
 	Directory bool
 	Name      string // of a file
@@ -218,7 +268,7 @@ type Artifact struct {
 	Digest     digest.Digest
 }
 
-// Artifacts lists the files and directories in a value, in the order of their paths.
+// Artifacts lists the files and directories in a value, which is canonical JSON: lists in their order, and objects in that of their keys.
 func Artifacts(raw json.RawMessage) ([]Artifact, error) {
 	if !bytes.Contains(raw, []byte(`"$`)) {
 		return nil, nil
@@ -227,45 +277,30 @@ func Artifacts(raw json.RawMessage) ([]Artifact, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []Artifact
-	err = artifacts(v, "", &out)
-	return out, err
+	return appendArtifacts(nil, v, ""), nil
 }
 
-func artifacts(v any, path string, out *[]Artifact) error {
+func appendArtifacts(out []Artifact, v any, path string) []Artifact {
 	switch v := v.(type) {
 	case []any:
 		for i, e := range v {
-			if err := artifacts(e, fmt.Sprintf("%s[%d]", path, i), out); err != nil {
-				return err
-			}
+			out = appendArtifacts(out, e, fmt.Sprintf("%s[%d]", path, i))
 		}
 	case map[string]any:
-		for _, tag := range []string{"$file", "$directory"} {
-			m, ok := tagged(v, tag)
-			if !ok {
-				continue
-			}
-			d, err := digest.Parse(m["digest"].(string))
-			if err != nil {
-				return err
-			}
-			name, _ := m["name"].(string)
-			executable, _ := m["executable"].(bool)
-			*out = append(*out, Artifact{
-				Path: strings.TrimPrefix(path, "."), Directory: tag == "$directory", Name: name, Executable: executable, Digest: d,
-			})
-			return nil
+		a, ok := fileIn(v)
+		if !ok {
+			a, ok = directoryIn(v)
+		}
+		if ok {
+			a.Path = strings.TrimPrefix(path, ".")
+			return append(out, a)
+		}
+		if report, ok := only(v, "$test_report", 6); ok {
+			v = report
 		}
 		for _, k := range slices.Sorted(maps.Keys(v)) {
-			below := path + "." + k
-			if k == "$test_report" {
-				below = path
-			}
-			if err := artifacts(v[k], below, out); err != nil {
-				return err
-			}
+			out = appendArtifacts(out, v[k], below(path, k))
 		}
 	}
-	return nil
+	return out
 }
