@@ -20,32 +20,61 @@ import (
 
 // calling is one call of a stage's function, from the engine's side: its log, its steps, and what it holds open.
 type calling struct {
-	ctx    context.Context
+	ctx    context.Context // ends when the call does
+	stop   context.CancelCauseFunc
 	run    *run
 	node   *node
 	forget func() // set when the call's id is known
 
 	readers readers
 
-	mu     sync.Mutex
-	closed bool
-	steps  int
-	log    io.WriteCloser
-	logErr error
-	tools  map[string]toolUse
-	blobs  map[uint64]*blob
-	last   uint64
+	mu              sync.Mutex
+	closing, closed bool
+	asked           sync.WaitGroup // what is being answered
+	steps           int
+	log             io.WriteCloser
+	logErr          error
+	tools           map[string]toolUse
+	blobs           map[uint64]*blob
+	last            uint64
 }
 
 func newCalling(ctx context.Context, r *run, n *node) *calling {
-	return &calling{ctx: ctx, run: r, node: n, tools: map[string]toolUse{}, blobs: map[uint64]*blob{}}
+	c := &calling{run: r, node: n, tools: map[string]toolUse{}, blobs: map[uint64]*blob{}}
+	c.ctx, c.stop = context.WithCancelCause(ctx)
+	return c
 }
 
-// close ends the call: nothing can be asked for it any more, and what it began and did not finish is dropped.
+// enter begins an answer, which leave ends. It is false once the call has ended.
+func (c *calling) enter() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return false
+	}
+	c.asked.Add(1)
+	return true
+}
+
+func (c *calling) leave() { c.asked.Done() }
+
+// errEnded is why something is cancelled that was asked for by a call that did not wait for it.
+var errEnded = errors.New("the call has ended")
+
+// close ends the call: nothing can be asked for it any more, and what it began and did not finish is cancelled and dropped. When it returns
+// nothing of the call goes on, so that nothing is told of a stage after its end.
 func (c *calling) close() {
 	if c.forget != nil {
 		c.forget()
 	}
+	c.mu.Lock()
+	c.closing = true
+	for _, b := range c.blobs {
+		_ = b.w.CloseWithError(errDropped) // it never fails, and lets go of who writes
+	}
+	c.mu.Unlock()
+	c.stop(errEnded)
+	c.asked.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {

@@ -12,6 +12,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -96,15 +97,18 @@ type sourceValue struct {
 	err   error
 }
 
-// Run does one run and tells sink what happens in it. The error is one that came before the run began, such as a wrong pipeline; a run that
-// fails is a Result.
+// Run does one run and tells sink what happens in it. The error is one that came before anything ran, such as a wrong pipeline, and the history
+// has no such run; a run that fails is a Result.
 func (e *Engine) Run(ctx context.Context, q Request, sink event.Sink) (Result, error) {
 	ops := newOperations(e)
-	rec := e.record(ctx, sink)
+	rec, err := e.record(ctx, sink)
+	if err != nil {
+		return Result{}, err
+	}
 	c := e.c.Session
 	c.Handler = ops
 	c.Output = func(stream, line string) { rec.emit(event.ProgramOutput{Stream: stream, Text: line}) }
-	rec.hold(event.RunStarted{
+	rec.emit(event.RunStarted{
 		Version: c.Version, Program: e.c.Program.Name(), Targets: append([]string{}, q.Targets...), Params: q.Params, Jobs: e.c.Jobs,
 	})
 	p, err := e.prepare(ctx, q, c, rec)
@@ -112,15 +116,14 @@ func (e *Engine) Run(ctx context.Context, q Request, sink event.Sink) (Result, e
 		if p != nil {
 			p.session.Close()
 		}
-		rec.abandon()
-		return Result{}, err
+		return Result{}, errors.Join(err, rec.refuse(event.RunRefused{Message: err.Error()}))
 	}
 	r := newRun(e, q, p, ops, rec)
 	defer p.session.Close()
 	return r.run(ctx)
 }
 
-// prepare describes the program, selects, binds and snapshots. Its events are held back until all of it has worked.
+// prepare describes the program, selects, binds and snapshots. rec may be nil.
 func (e *Engine) prepare(ctx context.Context, q Request, c session.Config, rec *recorder) (*prepared, error) {
 	began := e.c.Now()
 	s, err := session.Open(ctx, e.c.Program, c)
@@ -151,9 +154,9 @@ func (e *Engine) prepare(ctx context.Context, q Request, c session.Config, rec *
 				Name: st.Name, Kind: string(st.Kind), Doc: st.Doc, Deps: deps, Expected: p.last[st.Name].Duration,
 			})
 		}
-		rec.hold(made)
+		rec.emit(made)
 		for _, w := range ignored(p.stages) {
-			rec.hold(w)
+			rec.emit(w)
 		}
 	}
 	began = e.c.Now()
@@ -165,7 +168,7 @@ func (e *Engine) prepare(ctx context.Context, q Request, c session.Config, rec *
 		for _, v := range p.sources {
 			snap.Files += v.files
 		}
-		rec.hold(snap)
+		rec.emit(snap)
 	}
 	return p, nil
 }

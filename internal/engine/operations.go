@@ -77,6 +77,10 @@ func (o *operations) Handle(ctx context.Context, _ uint64, method string, params
 	if err != nil {
 		return nil, err
 	}
+	if !c.enter() {
+		return nil, protocol.Errorf(protocol.CodeInvalid, "call %d has ended", head.Call)
+	}
+	defer c.leave()
 	// What is asked for on behalf of a call ends with it.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -14,83 +14,45 @@ import (
 
 // recorder numbers the events of a run and hands them to the history and the sink, one at a time.
 type recorder struct {
-	id   string
-	now  func() time.Time
-	sink event.Sink
+	id     string
+	now    func() time.Time
+	sink   event.Sink
+	writer history.Writer
 
-	begin func(id string) (history.Writer, error)
-
-	mu      sync.Mutex
-	seq     int64
-	writer  history.Writer
-	pending []event.Event // held back until the run begins
-	failed  error
-}
-
-// record makes a recorder. Nothing is written before begin.
-func (e *Engine) record(ctx context.Context, sink event.Sink) *recorder {
-	return &recorder{id: newRunID(e.c.Now()), now: e.c.Now, sink: sink, begin: func(id string) (history.Writer, error) { return e.c.History.Begin(ctx, id) }}
-}
-
-// hold keeps an event until the run begins.
-func (r *recorder) hold(e event.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.pending = append(r.pending, e)
-}
-
-// abandon forgets the run: it never began. What the program printed is all that is told, since it may say why.
-func (r *recorder) abandon() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, e := range r.pending {
-		if out, ok := e.(event.ProgramOutput); ok {
-			r.send(out)
-		}
-	}
+	mu  sync.Mutex
+	seq int64
 }
 
 // maxBegins is how many ids are tried that other runs have already.
 const maxBegins = 1000
 
-// start begins the run: it is in the history from now on.
-func (r *recorder) start() error {
-	at := r.now()
-	w, err := r.begin(newRunID(at))
+// record begins a run in the history.
+func (e *Engine) record(ctx context.Context, sink event.Sink) (*recorder, error) {
+	at := e.c.Now()
+	w, err := e.c.History.Begin(ctx, newRunID(at))
 	for tries := 0; errors.Is(err, fs.ErrExist) && tries < maxBegins; tries++ {
 		at = at.Add(runIDTick) // another process began a run at the same moment
-		w, err = r.begin(newRunID(at))
+		w, err = e.c.History.Begin(ctx, newRunID(at))
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.writer, r.id = w, newRunID(at)
-	for _, e := range r.pending {
-		r.send(e)
-	}
-	r.pending = nil
-	return nil
+	return &recorder{id: newRunID(at), now: e.c.Now, sink: sink, writer: w}, nil
 }
 
-// emit tells an event; before the run has begun it is held back.
+// refuse ends a run that could not begin, because the pipeline or its use is wrong: whoever watches is told, and the history forgets it.
+func (r *recorder) refuse(e event.RunRefused) error {
+	r.emit(e)
+	return r.writer.Discard()
+}
+
+// emit tells an event.
 func (r *recorder) emit(e event.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.writer == nil {
-		r.pending = append(r.pending, e)
-		return
-	}
-	r.send(e)
-}
-
-func (r *recorder) send(e event.Event) {
 	r.seq++
 	rec := event.Record{Seq: r.seq, Time: r.now().UTC(), Run: r.id, Event: e}
-	if r.writer != nil {
-		r.writer.Emit(rec)
-	}
+	r.writer.Emit(rec)
 	if r.sink != nil {
 		r.sink.Emit(rec)
 	}

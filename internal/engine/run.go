@@ -98,9 +98,6 @@ func newRun(e *Engine, q Request, p *prepared, ops *operations, rec *recorder) *
 
 // run does the run.
 func (r *run) run(ctx context.Context) (Result, error) {
-	if err := r.rec.start(); err != nil {
-		return Result{}, err
-	}
 	for _, s := range r.p.stages {
 		deps := make([]sched.NodeID, len(s.Needs))
 		for i, need := range s.Needs {

@@ -199,6 +199,12 @@ type (
 		Hint    string `json:"hint,omitempty"`
 	}
 
+	// RunRefused is the last event of a run that could not begin, because the pipeline or its use is wrong. The history has no such run.
+	RunRefused struct {
+		// Message says what is wrong, as tow says it on standard error.
+		Message string `json:"message"`
+	}
+
 	// RunFinished is the last event of a run.
 	RunFinished struct {
 		Outcome   Outcome       `json:"outcome"`
@@ -241,6 +247,7 @@ func (StepFinished) Type() string    { return "step.finished" }
 func (StageLog) Type() string        { return "stage.log" }
 func (ProgramOutput) Type() string   { return "program.output" }
 func (Warning) Type() string         { return "warning" }
+func (RunRefused) Type() string      { return "run.refused" }
 func (RunFinished) Type() string     { return "run.finished" }
 
 func (RunStarted) sealed()      {}
@@ -256,4 +263,5 @@ func (StepFinished) sealed()    {}
 func (StageLog) sealed()        {}
 func (ProgramOutput) sealed()   {}
 func (Warning) sealed()         {}
+func (RunRefused) sealed()      {}
 func (RunFinished) sealed()     {}

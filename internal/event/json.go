@@ -101,6 +101,8 @@ func decode(typ string, b []byte) (Event, error) {
 		return as[ProgramOutput](b)
 	case "warning":
 		return as[Warning](b)
+	case "run.refused":
+		return as[RunRefused](b)
 	case "run.finished":
 		return as[RunFinished](b)
 	}

@@ -27,6 +27,7 @@ func all() []Event {
 		StageLog{Stage: "a", Level: "info", Message: "m", Fields: map[string]any{"k": "v"}},
 		ProgramOutput{Stream: "stdout", Text: "x"},
 		Warning{Message: "m", Hint: "h"},
+		RunRefused{Message: "m"},
 		RunFinished{Outcome: Succeeded, Succeeded: 1, Duration: 9},
 	}
 }

@@ -40,6 +40,8 @@ type Writer interface {
 	event.Sink
 	// Log opens the log of a stage for writing; the second call for one stage goes on where the first ended.
 	Log(stage string) (io.WriteCloser, error)
+	// Discard removes the run, instead of Close.
+	Discard() error
 	// Close makes what was written durable. It reports the first error of any Emit.
 	Close() error
 }

@@ -298,6 +298,16 @@ func (w *writer) Log(stage string) (io.WriteCloser, error) {
 	return f, nil
 }
 
+// Discard implements history.Writer.
+func (w *writer) Discard() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := errors.Join(w.f.Close(), os.RemoveAll(w.dir)); err != nil {
+		return fmt.Errorf("remove a run from the history: %w", err)
+	}
+	return nil
+}
+
 // Close implements history.Writer.
 func (w *writer) Close() error {
 	w.mu.Lock()

@@ -27,6 +27,7 @@ func Run(t *testing.T, open func(dir string) history.Store) {
 		"a run without an end is shown":          testUnfinished,
 		"logs of stages with any name":           testLogs,
 		"what is remembered adds up":             testRemember,
+		"a run that is discarded is gone":        testDiscard,
 		"many processes remember at once":        testRememberAtOnce,
 		"an empty store has nothing and no fail": testEmpty,
 	} {
@@ -223,6 +224,20 @@ func testRememberAtOnce(t *testing.T, s history.Store, again func() history.Stor
 	got, err := s.Last(ctx)
 	if err != nil || len(got) != 20 {
 		t.Errorf("%d of 20 stages are remembered, %v", len(got), err)
+	}
+}
+
+func testDiscard(t *testing.T, s history.Store, again func() history.Store) {
+	w, err := s.Begin(context.Background(), "r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Emit(event.Record{Seq: 1, Time: at(0), Run: "r", Event: event.RunStarted{}})
+	if err := w.Discard(); err != nil {
+		t.Fatal(err)
+	}
+	if runs, err := again().Runs(context.Background(), 0); err != nil || len(runs) != 0 {
+		t.Errorf("Runs = %v, %v", runs, err)
 	}
 }
 

@@ -132,6 +132,8 @@ func (u *UI) tell(e event.Event) {
 		}
 	case event.StepOutput:
 		// The run hands the lines on to output.
+	case event.RunRefused:
+		// The command says it on standard error.
 	case event.StepFinished:
 		if u.opts.Verbose {
 			u.prefixed(e.Stage, u.theme.Dim(report.StepLine(e)))

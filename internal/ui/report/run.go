@@ -104,7 +104,7 @@ func (r *Run) Apply(e event.Event, now time.Time, line Line) {
 		for _, s := range r.running {
 			s.flush(line, func(*stream) bool { return true })
 		}
-	case event.SourcesSnapshot, event.StageLog, event.ProgramOutput, event.Warning:
+	case event.SourcesSnapshot, event.StageLog, event.ProgramOutput, event.Warning, event.RunRefused:
 		// These change no stage.
 	}
 }

@@ -95,6 +95,8 @@ func (s *screen) apply(e event.Event, now time.Time) {
 		}
 	case event.StepOutput:
 		// The run hands the lines on to output, and the live lines show the last one.
+	case event.RunRefused:
+		// The command says it on standard error.
 	case event.RunStarted, event.SourcesSnapshot:
 		// These go by too fast for anyone to read.
 	}

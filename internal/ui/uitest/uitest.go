@@ -49,6 +49,7 @@ func Every(tb testing.TB) []event.Event {
 		event.ProgramOutput{Stream: "stdout", Text: "x"},
 		event.Warning{Message: "m", Hint: "h"},
 		event.StageFinished{Stage: "a", Outcome: event.Failed, Key: "k", Duration: 2, Failure: failure, Because: "b", Value: []byte(`{"a":1}`), Log: "d"},
+		event.RunRefused{Message: "m"},
 		event.RunFinished{Outcome: event.Failed, ExitCode: 1, Duration: 9, Succeeded: 1, Cached: 1, Failed: 1, Cancelled: 1, Skipped: 1, Saved: 5, FirstFailed: "a", Failure: failure},
 	}
 	var names []string

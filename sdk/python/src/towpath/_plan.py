@@ -358,7 +358,7 @@ class _Builder:
             if policy["timeout_ms"] is None:
                 hint = 'write it as "1h30m", "90s" or "500ms"'
                 self.complain(f"timeout is {options.timeout!r}", hint, declaration.site)
-        return policy
+        return {name: value for name, value in policy.items() if value}
 
     # Where an input comes from
 
