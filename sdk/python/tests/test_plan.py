@@ -65,9 +65,9 @@ def test_policy_and_kind(stages_of: Plan) -> None:
         @effect(idempotent=False)
         def c() -> None: ...
     """)
-    assert stages["a"]["policy"] == {"retry": 0, "timeout_ms": 5_405_020}
+    assert stages["a"]["policy"] == {"timeout_ms": 5_405_020}
     assert stages["b"]["policy"] == {"idempotent": True, "retry": 3, "timeout_ms": 60_000}
-    assert stages["c"]["policy"] == {"idempotent": False}
+    assert stages["c"]["policy"] == {}
     assert [stages[name]["kind"] for name in "abc"] == ["stage", "effect", "effect"]
     assert stages["b"]["after"] == ["a"]
 
