@@ -242,6 +242,9 @@ func (s *state) enter(name string) *state {
 		}
 		return s
 	}
+	if len(s.done) == 0 && !slices.ContainsFunc(s.open, func(p place) bool { return s.part(p).matches(name) }) {
+		return nil
+	}
 	next := &state{req: s.req, done: slices.Clone(s.done)}
 	last := -1
 	for _, p := range s.open {

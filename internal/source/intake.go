@@ -62,6 +62,9 @@ func (in *intake) run(ctx context.Context, root *node) error {
 	if len(missing) > 0 {
 		unread = append(unread, lost(root, missing)...)
 	}
+	if len(unread) > 0 {
+		in.clock.Sample() // before anything is read
+	}
 	batches := batch(unread)
 	return parallel(ctx, len(batches), func(i int) error { return in.take(ctx, batches[i]) })
 }

@@ -105,14 +105,14 @@ func (f *fixture) remember(name, content string) {
 	st, err := statindex.StatFile(file)
 	must(f.t, err)
 	x := statindex.Open(f.index)
-	clock := x.Sample()
+	clock := x.Clock()
 	for { // until the clock of the file system has moved on
 		x.Folder(filepath.Dir(f.path(name))).Record(clock, filepath.Base(name), st, digest.OfBytes([]byte(content)))
 		c := x.Folder(filepath.Dir(f.path(name))).Cursor()
 		if _, ok := c.Lookup(filepath.Base(name), st); ok {
 			break
 		}
-		clock = x.Sample()
+		clock.Sample()
 	}
 	must(f.t, x.Save())
 }

@@ -99,7 +99,11 @@ func Open(cfg Config) (*Snapshotter, error) {
 	if s.warn == nil {
 		s.warn = func(error) {}
 	}
-	s.clock = sync.OnceValue(s.index.Sample)
+	s.clock = sync.OnceValue(func() *statindex.Clock {
+		c := s.index.Clock()
+		c.Sample()
+		return c
+	})
 	return s, nil
 }
 
@@ -218,7 +222,7 @@ func (s *Snapshotter) walk(ctx context.Context, requests []*request) (*node, err
 		return root, ctx.Err()
 	}
 	repo := findRepository(s.top, s.warn)
-	sc := &scanner{top: s.top, repo: repo, index: s.index, clock: s.index.Sample()}
+	sc := &scanner{top: s.top, repo: repo, index: s.index, clock: s.index.Clock()}
 	chain := (*gitignore.Chain)(nil).With("", repo.exclude())
 	if err := sc.scan(ctx, task{node: root, states: states, chain: chain}, runtime.GOMAXPROCS(0)); err != nil {
 		return nil, err

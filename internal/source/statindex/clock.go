@@ -10,7 +10,8 @@ import (
 // before it, so a file that was stamped before it cannot be changed any more without its stamp changing too. This holds
 // whatever the granularity of the stamps is, since the moment has been rounded in the same way.
 type Clock struct {
-	mu sync.Mutex
+	index *Index
+	mu    sync.Mutex
 	// device and now are of a file that was made as a probe; known is false where none could be made.
 	device uint64
 	now    int64
@@ -19,23 +20,24 @@ type Clock struct {
 	seen map[uint64]int64
 }
 
+// Clock returns a clock that has not been sampled.
+func (x *Index) Clock() *Clock { return &Clock{index: x} }
+
 // Sample reads the clock of the file system that holds the index, by making a file next to it and removing it again. It never
-// fails: without a probe the clock knows only what it is told with Observe.
-func (x *Index) Sample() *Clock {
-	c := &Clock{}
-	if x.path == "" {
-		return c
+// fails: without a probe the clock knows only what it is told with Observe. It must not run together with other methods.
+func (c *Clock) Sample() {
+	if c.index.path == "" {
+		return
 	}
-	f, err := os.CreateTemp(filepath.Dir(x.path), ".clock-*")
+	f, err := os.CreateTemp(filepath.Dir(c.index.path), ".clock-*")
 	if err != nil {
-		return c
+		return
 	}
 	if s, err := StatFile(f); err == nil {
 		c.device, c.now, c.known = s.Device, s.changed(), true
 	}
 	_ = f.Close()
 	_ = os.Remove(f.Name())
-	return c
 }
 
 // Observe tells the clock about a stamp that was read from a file system.
