@@ -17,6 +17,7 @@ func (a *App) runsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "runs",
 		Short:   "List the runs of this pipeline",
+		Long:    "List the runs of this pipeline, the newest first. The newest 200 are kept, with their logs.",
 		Example: "  tow runs\n  tow runs --limit 100 --json",
 		Args:    args(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -26,7 +26,7 @@ import (
 )
 
 // keep is how many runs are kept; older ones are removed when a new one begins.
-const keep = 500
+const keep = 200
 
 // Store is a history.Store below one folder.
 type Store struct {
