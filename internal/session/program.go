@@ -9,6 +9,8 @@ package session
 import (
 	"errors"
 	"fmt"
+	"go/scanner"
+	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,7 +26,7 @@ const (
 	Go     Language = "go"
 )
 
-// Program is a pipeline program that was found. All paths are absolute, without symbolic links.
+// Program is a pipeline program that was found. All paths are absolute; the folder that holds the program is named without symbolic links.
 type Program struct {
 	Language Language
 	// Path is the Python file, the folder of the Python package, or the folder of the Go package.
@@ -63,10 +65,10 @@ func (e *Error) Error() string {
 }
 
 // Find returns the program that file names, or, when file is empty, the one in dir or the nearest folder above it up to the top of the
-// repository: `pipeline.py`, or a folder `pipeline` with a Python package or a Go main package.
+// repository: `pipeline.py`, or a folder `pipeline` with a Python package or a Go main package. A relative file is one of dir.
 func Find(dir, file string) (Program, error) {
 	if file != "" {
-		return named(file)
+		return named(dir, file)
 	}
 	start, err := real(dir)
 	if err != nil {
@@ -86,14 +88,22 @@ func Find(dir, file string) (Program, error) {
 	}
 }
 
-func named(file string) (Program, error) {
-	path, err := real(file)
-	if err != nil {
-		return Program{}, &Error{Text: fmt.Sprintf("the pipeline %s cannot be read: %v", file, reason(err)), Hint: "`--file` takes a Python file, or the folder of a package"}
+func named(dir, file string) (Program, error) {
+	path := filepath.Clean(file)
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
 	}
 	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		path, err = real(path)
+	} else if err == nil {
+		// The folder of a link counts, not that of its target: globs are relative to it, as when the link is found.
+		var folder string
+		folder, err = real(filepath.Dir(path))
+		path = filepath.Join(folder, filepath.Base(path))
+	}
 	if err != nil {
-		return Program{}, &Error{Text: fmt.Sprintf("the pipeline %s cannot be read: %v", file, reason(err))}
+		return Program{}, &Error{Text: fmt.Sprintf("the pipeline %s cannot be read: %v", file, reason(err)), Hint: "`--file` takes a Python file, or the folder of a package"}
 	}
 	if !info.IsDir() {
 		if filepath.Ext(path) == ".go" {
@@ -116,7 +126,7 @@ func in(folder string) (Program, error) {
 	if info, err := os.Stat(filepath.Join(folder, "pipeline.py")); err == nil && info.Mode().IsRegular() {
 		found = append(found, at(Python, filepath.Join(folder, "pipeline.py")))
 	}
-	if language := packageIn(filepath.Join(folder, "pipeline")); language != "" {
+	if language := packageIn(filepath.Join(folder, "pipeline")); language == Python || language == Go && isMain(filepath.Join(folder, "pipeline")) {
 		found = append(found, at(language, filepath.Join(folder, "pipeline")))
 	}
 	switch len(found) {
@@ -146,6 +156,53 @@ func packageIn(folder string) Language {
 		}
 	}
 	return ""
+}
+
+// isMain tells whether the Go package in a folder is a program. A library may well be called pipeline, and may hold a generator that is not
+// part of it: files with constraints count only where there are no others.
+func isMain(folder string) bool {
+	list, err := os.ReadDir(folder)
+	if err != nil {
+		return false
+	}
+	constrained := false
+	for _, e := range list {
+		if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_test.go") {
+			continue
+		}
+		name, constraint := packageClause(filepath.Join(folder, e.Name()))
+		switch {
+		case name == "":
+		case constraint:
+			constrained = constrained || name == "main"
+		default:
+			return name == "main"
+		}
+	}
+	return constrained
+}
+
+// packageClause returns the name of the package that a Go file says it is of, and whether the file has a build constraint.
+func packageClause(path string) (name string, constraint bool) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", false
+	}
+	var s scanner.Scanner
+	set := token.NewFileSet()
+	s.Init(set.AddFile(path, -1, len(b)), b, nil, scanner.ScanComments)
+	for {
+		_, tok, text := s.Scan()
+		switch tok {
+		case token.COMMENT:
+			constraint = constraint || strings.HasPrefix(text, "//go:build ")
+		case token.PACKAGE:
+			_, _, name = s.Scan()
+			return name, constraint
+		default:
+			return "", constraint
+		}
+	}
 }
 
 // at describes the program at a path.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // minimumPython is the oldest Python that the SDK runs on.
@@ -37,11 +38,15 @@ func (c Config) findPython(ctx context.Context, p Program) (runtimeInfo, error) 
 	cmd.Dir = p.Root
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.WaitDelay = time.Second // what it started may hold its output open
 	runErr := cmd.Run()
 	var real, implementation string
 	var version [3]int
 	answer := []any{&real, &implementation, &version}
-	if runErr != nil || json.Unmarshal(stdout.Bytes(), &answer) != nil {
+	if runErr == nil {
+		runErr = json.Unmarshal(stdout.Bytes(), &answer)
+	}
+	if runErr != nil {
 		if ctx.Err() != nil {
 			return runtimeInfo{}, context.Cause(ctx)
 		}
@@ -60,11 +65,18 @@ func (c Config) findPython(ctx context.Context, p Program) (runtimeInfo, error) 
 		Asked: c.Python, Executable: real, Version: fmt.Sprintf("%s %d.%d", implementation, version[0], version[1]),
 		Stamps: []stamp{stampOf(candidate), stampOf(real)},
 	}
-	for _, v := range []string{"PATH", "PYENV_VERSION", "ASDF_PYTHON_VERSION", "MISE_PYTHON_VERSION", "UV_PYTHON"} {
+	for _, v := range []string{"PATH", "HOME", "PYENV_ROOT", "PYENV_VERSION", "ASDF_PYTHON_VERSION", "MISE_PYTHON_VERSION", "UV_PYTHON"} {
 		r.Env = append(r.Env, variable(c.Lookup, v))
 	}
-	if root, ok := c.Lookup("PYENV_ROOT"); ok {
-		r.Stamps = append(r.Stamps, stampOf(filepath.Join(root, "version")))
+	home, _ := c.Lookup("HOME")
+	pyenv, ok := c.Lookup("PYENV_ROOT")
+	if !ok {
+		pyenv = filepath.Join(home, ".pyenv")
+	}
+	for _, path := range []string{
+		filepath.Join(pyenv, "version"), filepath.Join(home, ".tool-versions"), filepath.Join(home, ".config", "mise", "config.toml"),
+	} {
+		r.Stamps = append(r.Stamps, stampOf(path))
 	}
 	for at := p.Root; ; at = filepath.Dir(at) {
 		for _, name := range []string{".python-version", ".tool-versions", "mise.toml"} {

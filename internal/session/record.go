@@ -175,22 +175,17 @@ func (c Config) changed(ctx context.Context, r *record, sdk string, env []string
 	return "", nil
 }
 
-// digestFile returns the digest of a file in text, or "" where there is none.
+// digestFile returns the digest of a file in text, or "" where there is none that can be read.
 func (c Config) digestFile(ctx context.Context, path string) (string, error) {
 	d, err := c.Digest(ctx, path)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotRegular) {
-		return "", nil
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
 	}
 	if err != nil {
-		if _, statErr := os.Stat(path); statErr != nil {
-			return "", nil // it cannot be read now, as if it were not there
-		}
-		return "", fmt.Errorf("read %s, which the pipeline program depends on: %w", path, err)
+		return "", nil //nolint:nilerr // to the program, a file that cannot be read is as one that is not there
 	}
 	return d.String(), nil
 }
-
-var errNotRegular = errors.New("not a regular file")
 
 // listing returns the digest of the names in a folder, as SPEC.md (describe) has it; a folder that cannot be read has none.
 func listing(path, filter string) digest.Digest {
@@ -203,7 +198,7 @@ func listing(path, filter string) digest.Digest {
 		if filter == protocol.FilterImports && !importable(path, e) {
 			continue
 		}
-		names = append(names, e.Name())
+		names = append(names, string([]rune(e.Name()))) // a name that is no text comes from the worker with U+FFFD in it
 	}
 	return namesDigest(names)
 }

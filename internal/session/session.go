@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"regexp"
-	"strconv"
 
 	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/plan"
@@ -30,8 +28,10 @@ type Config struct {
 	PythonSDK, GoSDK fs.FS
 	// Handler answers the worker; nil where no stage will be called.
 	Handler protocol.Handler
-	// Output is told the lines that the program prints; it may be nil.
+	// Output is told the lines that the program prints, those of both streams at once; it may be nil.
 	Output func(stream, line string)
+
+	patience patience // usualPatience where it is zero
 }
 
 // Session is a program with its plan.
@@ -72,7 +72,10 @@ func Open(ctx context.Context, p Program, c Config) (*Session, error) {
 		}
 		if why == "" {
 			s.record, s.FromCache = before, true
-			return s, s.adopt()
+			if err := s.adopt(); err != nil {
+				return nil, err
+			}
+			return s, nil
 		}
 	}
 	if err := s.describe(ctx, before, sdk.String(), env); err != nil {
@@ -84,7 +87,11 @@ func Open(ctx context.Context, p Program, c Config) (*Session, error) {
 		return nil, err
 	}
 	// Remembered only once it is known to be valid, so that a wrong program is asked, and heard, each time.
-	return s, c.writeRecord(p, s.record)
+	if err := c.writeRecord(p, s.record); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
 }
 
 func (c Config) sdkOf(l Language) fs.FS {
@@ -157,7 +164,11 @@ func (s *Session) describe(ctx context.Context, before *record, sdk string, env 
 	} else {
 		r.Files = d.Files
 		for _, f := range d.Folders {
-			r.Folders = append(r.Folders, folder{Path: f.Path, Filter: f.Filter, Names: namesDigest(f.Names)})
+			names := namesDigest(f.Names)
+			if len(f.Names) == 0 {
+				names = listing(f.Path, f.Filter) // the protocol does not tell an empty folder from one that is not there
+			}
+			r.Folders = append(r.Folders, folder{Path: f.Path, Filter: f.Filter, Names: names})
 		}
 	}
 	r.Manifest = manifest(s.Program, r.Runtime.Version, r.Files)
@@ -166,7 +177,10 @@ func (s *Session) describe(ctx context.Context, before *record, sdk string, env 
 }
 
 func (s *Session) start(ctx context.Context, r runtimeInfo) (*Worker, error) {
-	c := command{args: []string{r.Executable}, dir: s.Program.Root, env: s.config.workerEnv()}
+	c := command{args: []string{r.Executable}, dir: s.Program.Root, env: s.config.workerEnv(), patience: s.config.patience}
+	if c.patience == (patience{}) {
+		c.patience = usualPatience()
+	}
 	if s.Program.Language == Python {
 		sdk, err := unpack(s.config.CacheDir, "python", s.config.PythonSDK)
 		if err != nil {
@@ -282,16 +296,3 @@ func (refuse) Handle(context.Context, uint64, string, json.RawMessage) (any, err
 }
 
 func (refuse) Notify(string, json.RawMessage) error { return nil }
-
-// goPosition finds FILE:LINE in what the go command says.
-func goPosition(text, dir string) (file string, line int) {
-	m := regexp.MustCompile(`(?m)^(\S+\.go):(\d+):`).FindStringSubmatch(text)
-	if m == nil {
-		return "", 0
-	}
-	line, err := strconv.Atoi(m[2])
-	if err != nil {
-		return "", 0
-	}
-	return filepath.ToSlash(filepath.Join(dir, m[1])), line
-}

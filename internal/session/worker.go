@@ -1,12 +1,14 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -15,16 +17,23 @@ import (
 	"github.com/towpath/towpath/protocol"
 )
 
-// Limits on how long a worker may take.
-const (
-	// describeTime is for loading a program and describing it. It is long: an import may be slow on a cold machine.
-	describeTime = 2 * time.Minute
-	// pingEvery and pingTime find a process that lives and does nothing: one that was stopped, or that holds its interpreter.
-	pingEvery = 10 * time.Second
-	pingTime  = time.Minute
-	// closeTime is what a worker has to end by itself once its pipe is closed.
-	closeTime = 3 * time.Second
-)
+// patience is how long a worker may take.
+type patience struct {
+	// describe is for loading a program and describing it. It is long: an import may be slow on a cold machine.
+	describe time.Duration
+	// pingEvery and ping find a process that lives and does nothing: one that was stopped, or that holds its interpreter.
+	pingEvery, ping time.Duration
+	// close is what a worker has to end by itself once its pipe is closed.
+	close time.Duration
+	// drain is what is waited for the output once the worker has ended, since something that it started may hold that open.
+	drain time.Duration
+}
+
+func usualPatience() patience {
+	return patience{
+		describe: 2 * time.Minute, pingEvery: 10 * time.Second, ping: time.Minute, close: 3 * time.Second, drain: 250 * time.Millisecond,
+	}
+}
 
 // LostError says that the worker process ended or stopped answering while it was needed. Nothing that it was doing counts as done.
 type LostError struct {
@@ -45,16 +54,17 @@ func (e *LostError) Unwrap() error { return e.Err }
 
 // Worker is a running process that hosts the functions of a program.
 type Worker struct {
-	program Program
-	cmd     *exec.Cmd
-	conn    *protocol.Conn
-	sdk     protocol.SDKInfo
-	tail    *tail
+	program  Program
+	cmd      *exec.Cmd
+	conn     *protocol.Conn
+	sdk      protocol.SDKInfo
+	tail     *tail
+	patience patience
 
-	exited chan struct{} // closed when the process has ended
-	served chan struct{} // closed when the connection has ended
-	stop   context.CancelFunc
-	loaded bool
+	exited  chan struct{} // closed when the process has ended
+	watched sync.WaitGroup
+	stop    context.CancelFunc
+	loaded  bool
 
 	mu   sync.Mutex
 	hung bool
@@ -62,9 +72,10 @@ type Worker struct {
 
 // command is how a worker is started.
 type command struct {
-	args []string
-	dir  string
-	env  []string
+	args     []string
+	dir      string
+	env      []string
+	patience patience
 }
 
 // start runs a worker and shakes hands with it. Requests of the worker go to handler until Close; lines that it prints go to output.
@@ -82,40 +93,49 @@ func start(ctx context.Context, p Program, c command, version string, handler pr
 	defer fromWorker.w.Close()
 	w := &Worker{
 		program: p, cmd: exec.Command(c.args[0], c.args[1:]...), conn: protocol.NewConn(fromWorker.r, toWorker.w, protocol.Options{}),
-		tail: &tail{}, exited: make(chan struct{}), served: make(chan struct{}),
+		tail: &tail{}, patience: c.patience, exited: make(chan struct{}),
 	}
 	out, errs := newLines("stdout", w.tail, output), newLines("stderr", w.tail, output)
 	w.cmd.Dir, w.cmd.Stdout, w.cmd.Stderr = c.dir, out, errs
 	w.cmd.Env = append(slices.Clone(c.env), protocol.FDsVariable+"=3,4")
 	w.cmd.ExtraFiles = []*os.File{toWorker.r, fromWorker.w}
-	w.cmd.WaitDelay = time.Second // something that it started may hold its output open
+	w.cmd.WaitDelay = c.patience.drain
 	ownGroup(w.cmd)
-	if err := w.cmd.Start(); err != nil {
-		_ = w.conn.Close()
-		return nil, fmt.Errorf("start the pipeline program: %w", err)
-	}
-	serveCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	w.stop = stop
-	go func() {
-		defer close(w.served)
-		_ = w.conn.Serve(serveCtx, handler) // the reason is asked of conn.Err by whoever is owed an answer
-	}()
+	started := make(chan error)
 	go func() {
 		defer close(w.exited)
+		// Where the process dies with tow, it dies with the thread that started it, which for that has to stay.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := w.cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
 		_ = w.cmd.Wait() // the status is read from ProcessState
 		out.flush()
 		errs.flush()
 	}()
+	if err := <-started; err != nil {
+		_ = w.conn.Close()
+		<-w.exited
+		return nil, fmt.Errorf("start the pipeline program: %w", err)
+	}
+	serveCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	w.stop = stop
+	w.watched.Go(func() {
+		_ = w.conn.Serve(serveCtx, handler) // the reason is asked of conn.Err by whoever is owed an answer
+	})
 	if err := w.hello(ctx, version); err != nil {
 		w.Close()
 		return nil, err
 	}
-	go w.watch(serveCtx)
+	w.watched.Go(func() { w.watch(serveCtx) })
 	return w, nil
 }
 
 func (w *Worker) hello(ctx context.Context, version string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, describeTime, errSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, w.patience.describe, errSlow)
 	defer cancel()
 	var result protocol.HelloResult
 	err := w.call(ctx, protocol.MethodHello, protocol.HelloParams{
@@ -147,7 +167,7 @@ func Capabilities() []string {
 var errSlow = errors.New("it took too long")
 
 func (w *Worker) describe(ctx context.Context) (protocol.DescribeResult, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, describeTime, errSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, w.patience.describe, errSlow)
 	defer cancel()
 	var r protocol.DescribeResult
 	err := w.call(ctx, protocol.MethodDescribe, protocol.DescribeParams{Program: w.program.Path, Root: w.program.Root}, &r, nil)
@@ -157,7 +177,7 @@ func (w *Worker) describe(ctx context.Context) (protocol.DescribeResult, error) 
 
 // load makes a worker ready for calls. It returns what the program read, or nothing when it was described and so is loaded already.
 func (w *Worker) load(ctx context.Context) ([]protocol.ProgramFile, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, describeTime, errSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, w.patience.describe, errSlow)
 	defer cancel()
 	var r protocol.LoadResult
 	err := w.call(ctx, protocol.MethodLoad, protocol.LoadParams{Program: w.program.Path, Root: w.program.Root}, &r, nil)
@@ -202,7 +222,7 @@ func (w *Worker) lost(ctx context.Context, err error) error {
 	}
 	select {
 	case <-w.exited:
-	case <-time.After(closeTime):
+	case <-time.After(w.patience.close):
 		w.Kill()
 		<-w.exited
 		return &LostError{Why: "it closed its connection and went on", Err: err, Output: w.tail.String()}
@@ -215,9 +235,9 @@ func (w *Worker) lost(ctx context.Context, err error) error {
 	case v != nil:
 		why = v.Error()
 	case errors.Is(context.Cause(ctx), errSlow):
-		why = fmt.Sprintf("it did not answer within %v", describeTime)
+		why = fmt.Sprintf("it did not answer within %v", w.patience.describe)
 	case hung:
-		why = fmt.Sprintf("it stopped answering for %v", pingTime)
+		why = fmt.Sprintf("it stopped answering for %v", w.patience.ping)
 	default:
 		why = "it ended: " + w.cmd.ProcessState.String()
 	}
@@ -226,7 +246,7 @@ func (w *Worker) lost(ctx context.Context, err error) error {
 
 // watch asks again and again whether the worker is alive.
 func (w *Worker) watch(ctx context.Context) {
-	ticker := time.NewTicker(pingEvery)
+	ticker := time.NewTicker(w.patience.pingEvery)
 	defer ticker.Stop()
 	for {
 		select {
@@ -237,15 +257,15 @@ func (w *Worker) watch(ctx context.Context) {
 		case <-ticker.C:
 		}
 		answered := make(chan struct{})
-		go func() {
+		w.watched.Go(func() {
 			defer close(answered)
 			_ = w.conn.Call(ctx, protocol.MethodPing, protocol.PingParams{}, nil) // any answer is a sign of life
-		}()
+		})
 		select {
 		case <-answered:
 		case <-w.exited:
 			return
-		case <-time.After(pingTime):
+		case <-time.After(w.patience.ping):
 			w.mu.Lock()
 			w.hung = true
 			w.mu.Unlock()
@@ -263,12 +283,12 @@ func (w *Worker) Close() {
 	_ = w.conn.Close()
 	select {
 	case <-w.exited:
-	case <-time.After(closeTime):
+	case <-time.After(w.patience.close):
 	}
 	killGroup(w.cmd)
 	<-w.exited
 	w.stop()
-	<-w.served
+	w.watched.Wait()
 }
 
 type pipe struct{ r, w *os.File }
@@ -297,7 +317,7 @@ func newLines(stream string, t *tail, output func(stream, line string)) *lines {
 func (l *lines) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {
-		end := slices.Index(p, '\n')
+		end := bytes.IndexByte(p, '\n')
 		if end < 0 && len(l.buf)+len(p) < maxLine {
 			l.buf = append(l.buf, p...)
 			break
