@@ -133,7 +133,8 @@ func (g *glob) covers(path string) bool {
 	if g.literal {
 		return inside(path, g.pattern)
 	}
-	return path != "" && doublestar.MatchUnvalidated(g.below, path)
+	// To doublestar "a/**" matches "a", but "a*/**" does not.
+	return path != "" && (doublestar.MatchUnvalidated(g.pattern, path) || doublestar.MatchUnvalidated(g.below, path))
 }
 
 // inside tells whether path is dir or below it.

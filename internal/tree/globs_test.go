@@ -280,3 +280,17 @@ func BenchmarkMatch(b *testing.B) {
 		})
 	}
 }
+
+func TestAStarMatchesNothingToo(t *testing.T) {
+	for _, pattern := range []string{"a*", "a*/", "{a,b}*", "*a", "**/a*"} {
+		g, err := tree.ParseGlobs([]string{pattern})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"a", "a/b", "a/b/c"} {
+			if !g.Match(path) {
+				t.Errorf("%q does not match %q", pattern, path)
+			}
+		}
+	}
+}
