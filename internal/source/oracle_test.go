@@ -21,7 +21,7 @@ import (
 func TestAsGit(t *testing.T) {
 	git, err := exec.LookPath("git")
 	if err != nil {
-		t.Skip("git is not installed")
+		t.Fatal("git is not installed")
 	}
 	name := rapid.SampledFrom([]string{"a", "b", "c", "a.o", "b.o", "x y", "é", "-"})
 	rapid.Check(t, func(t *rapid.T) {

@@ -20,6 +20,7 @@ import (
 	"github.com/towpath/towpath/internal/cas/disk"
 	"github.com/towpath/towpath/internal/cas/mem"
 	"github.com/towpath/towpath/internal/digest"
+	"github.com/towpath/towpath/internal/nobody"
 	"github.com/towpath/towpath/internal/tree"
 )
 
@@ -296,6 +297,9 @@ func TestCaptureRefusesNames(t *testing.T) {
 
 // A folder in which nothing can match is not even opened: here it could not be.
 func TestCaptureLooksOnlyWhereItMust(t *testing.T) {
+	if runtime.GOOS == "windows" || nobody.Run(t) {
+		return
+	}
 	dir := t.TempDir()
 	write(t, dir, spec{"a/x": "1", "closed/x": "2", "deep/a/x": "3", "deep/closed/x": "4"})
 	for _, closed := range []string{"closed", "deep/closed"} {
@@ -304,9 +308,6 @@ func TestCaptureLooksOnlyWhereItMust(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = os.Chmod(p, 0o755) })
-	}
-	if _, err := os.ReadDir(filepath.Join(dir, "closed")); err == nil {
-		t.Skip("this user may read everything")
 	}
 	for _, outputs := range [][]string{{"a"}, {"*/x", "!closed"}, {"deep/a/*"}, {"deep/*/x", "!deep/closed"}} {
 		capture(t, mem.New(), dir, outputs...)
