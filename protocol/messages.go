@@ -107,9 +107,10 @@ type LoadParams struct {
 	Root    string `json:"root"`
 }
 
-// LoadResult names the files that loading read.
+// LoadResult names what loading read and listed.
 type LoadResult struct {
-	Files List[ProgramFile] `json:"files"`
+	Files   List[ProgramFile]   `json:"files"`
+	Folders List[ProgramFolder] `json:"folders"`
 }
 
 // StageCallParams asks a worker to call the function of a stage.
@@ -121,8 +122,9 @@ type StageCallParams struct {
 
 // StageCallResult is what the function returned.
 type StageCallResult struct {
-	Value json.RawMessage   `json:"value"`
-	Files List[ProgramFile] `json:"files"` // read since describe
+	Value   json.RawMessage     `json:"value"`
+	Files   List[ProgramFile]   `json:"files"`   // read since describe
+	Folders List[ProgramFolder] `json:"folders"` // listed since describe
 }
 
 // PingParams asks whether the peer is alive.
