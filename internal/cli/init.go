@@ -147,7 +147,7 @@ func (a *App) ignore(lines ...string) error {
 		return fmt.Errorf("read .gitignore: %w", err)
 	}
 	have := map[string]bool{}
-	for _, l := range strings.Split(string(b), "\n") {
+	for l := range strings.SplitSeq(string(b), "\n") {
 		have[strings.TrimPrefix(strings.TrimSpace(l), "/")] = true
 	}
 	out := string(b)

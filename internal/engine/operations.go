@@ -263,13 +263,11 @@ func (o *operations) merge(ctx context.Context, list []protocol.Mount) (digest.D
 	if err != nil {
 		return digest.Digest{}, err
 	}
-	var files []digest.Digest
-	for _, m := range ms {
-		if m.Entry.Kind == tree.KindFile {
-			files = append(files, m.Entry.Digest)
-		}
+	named := make([]digest.Digest, len(ms))
+	for i, m := range ms {
+		named[i] = m.Entry.Digest
 	}
-	gone, err := o.e.c.Store.Missing(ctx, files)
+	gone, err := o.e.c.Store.Missing(ctx, named)
 	if err != nil {
 		return digest.Digest{}, err
 	}
