@@ -74,7 +74,7 @@ lint-python: $(VENV)/.done
 	cd examples/python-service && $(VENV)/bin/ruff check --no-cache . && $(VENV)/bin/ruff format --no-cache --check .
 	cd examples/python-service && MYPYPATH=src:$(MYPYPATH) $(PY) -m mypy src tests checks pipeline.py stages pipeline_tests
 	cd examples/upstream && $(VENV)/bin/ruff check --no-cache . && $(VENV)/bin/ruff format --no-cache --check . && $(PY) -m mypy .
-	$(VENV)/bin/ruff check --no-cache pipeline.py && $(VENV)/bin/ruff format --no-cache --check pipeline.py && $(PY) -m mypy pipeline.py
+	$(VENV)/bin/ruff check --no-cache pipeline.py && $(VENV)/bin/ruff format --no-cache --check pipeline.py && $(PY) -m mypy --strict pipeline.py
 
 .PHONY: bench
 bench: python build/tow

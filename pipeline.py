@@ -19,6 +19,7 @@ from towpath import (
     TestReport,
     each,
     gather,
+    log,
     main,
     out,
     param,
@@ -32,6 +33,7 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 PLATFORMS = ("darwin/arm64", "linux/amd64", "linux/arm64", "windows/amd64")
 
 CODE = source("**", "!changelog/**", "!examples/**")
+PROGRAMS = source("**", "!*.md", "!.*", "!changelog/**", "!docs/**", "!examples/**", "!sdk/python/tests/**", "!*.py")
 LOCK = source("examples/python-service/requirements.lock")
 GOCACHE = param("", env="GOCACHE", doc="build cache of Go to use; empty for none")
 GOMODCACHE = param("", env="GOMODCACHE", doc="module cache of Go to use; empty for none")
@@ -58,7 +60,7 @@ class Python:
 
 
 @stage(timeout="20m")
-async def vet(code: Directory = CODE, gocache: str = GOCACHE, gomodcache: str = GOMODCACHE) -> None:
+async def vet(code: Directory = PROGRAMS, gocache: str = GOCACHE, gomodcache: str = GOMODCACHE) -> None:
     """Run go vet."""
     await _go("vet", "./...", tree=code, caches=(gocache, gomodcache))
 
@@ -74,17 +76,28 @@ async def golangci(code: Directory = CODE, gocache: str = GOCACHE, gomodcache: s
 @stage(timeout="30m")
 async def go_test(code: Directory = CODE, gocache: str = GOCACHE, gomodcache: str = GOMODCACHE) -> TestReport:
     """Run the tests of the engine and of the Go SDK with the race detector."""
-    done = await _go("test", "-race", "-json", "./...", tree=code, caches=(gocache, gomodcache), ok=(0, 1))
-    junit = _junit(await done.stdout.text())
-    report = await TestReport.from_junit(await File.from_text("report.xml", junit))
+    done = await _go(
+        *("test", "-race", "-json", "./..."),
+        tree=code,
+        caches=(gocache, gomodcache),
+        wrapper=("sh", "-c", '"$@" >events.jsonl', "sh"),
+        outputs=("events.jsonl",),
+        ok=(0, 1),
+    )
+    tests = _tests(await done.file("events.jsonl").text())
+    for test in tests:
+        if test.outcome == "fail":
+            log(test.output, "error", package=test.package, test=test.name)
+    report = await TestReport.from_junit(await File.from_text("report.xml", _junit(tests)))
     if done.exit_code or report.failures:
-        raise RuntimeError(f"{report.failures} of {report.tests} tests failed")
+        message = f"{report.failures} of {report.tests} tests failed"
+        raise RuntimeError(message)
     return report
 
 
 @stage(timeout="20m")
 async def cross(
-    code: Directory = CODE,
+    code: Directory = PROGRAMS,
     gocache: str = GOCACHE,
     gomodcache: str = GOMODCACHE,
     platform: str = "",
@@ -114,7 +127,7 @@ async def binaries(built: list[File] = gather(BUILDS)) -> Directory:
 
 @stage(timeout="20m")
 async def example_go_service(
-    code: Directory = CODE,
+    code: Directory = PROGRAMS,
     example: Directory = source("examples/go-service"),
     gocache: str = GOCACHE,
     gomodcache: str = GOMODCACHE,
@@ -243,6 +256,7 @@ async def _go(
     *args: str,
     tree: Directory,
     caches: tuple[str, str],
+    wrapper: tuple[str, ...] = (),
     cwd: str = "",
     env: dict[str, str] | None = None,
     outputs: tuple[str, ...] = (),
@@ -250,7 +264,7 @@ async def _go(
 ) -> StepResult:
     go = await tool("go")
     variables = await _go_env(caches) | (env or {})
-    return await run(go, *args, tree=tree, cwd=cwd, env=variables, outputs=outputs, ok=ok)
+    return await run(*wrapper, go, *args, tree=tree, cwd=cwd, env=variables, outputs=outputs, ok=ok)
 
 
 async def _go_env(caches: tuple[str, str]) -> dict[str, str]:
@@ -296,19 +310,44 @@ async def _merged(*trees: Directory) -> Directory:
     return merged
 
 
-def _junit(events: str) -> str:
-    """Return what `go test -json` prints as JUnit XML."""
-    cases: list[str] = []
+@dataclass(frozen=True)
+class Test:
+    """A test in Go, or a package that failed by itself."""
+
+    package: str
+    name: str
+    outcome: str
+    seconds: float
+    output: str
+
+
+def _tests(events: str) -> list[Test]:
+    """Read what `go test -json` prints."""
+    tests: list[Test] = []
     output: dict[tuple[str, str], str] = {}
+    failed: set[str] = set()
     for event in map(json.loads, events.splitlines()):
         package, name, action = event.get("Package", ""), event.get("Test", ""), event["Action"]
         if action == "output":
             output[package, name] = output.get((package, name), "") + event["Output"]
-        elif action in ("fail", "skip", "pass") and (name or action == "fail"):
-            text = "".join(char for char in output.get((package, name), "") if char.isprintable() or char == "\n")
-            inside = {"fail": f"<failure message={quoteattr(text)}/>", "skip": "<skipped/>", "pass": ""}[action]
-            attributes = f"classname={quoteattr(package)} name={quoteattr(name)} time='{event.get('Elapsed', 0)}'"
-            cases.append(f"<testcase {attributes}>{inside}</testcase>")
+        elif action == "build-output":
+            output[event["ImportPath"], ""] = output.get((event["ImportPath"], ""), "") + event["Output"]
+        elif action in ("fail", "skip", "pass") and (name or (action == "fail" and package not in failed)):
+            if action == "fail":
+                failed.add(package)
+            text = output.get((event.get("FailedBuild", ""), ""), "") + output.get((package, name), "")
+            tests.append(Test(package, name, action, event.get("Elapsed", 0), text))
+    return tests
+
+
+def _junit(tests: list[Test]) -> str:
+    """Write JUnit XML."""
+    cases: list[str] = []
+    for test in tests:
+        text = "".join(char for char in test.output if char.isprintable() or char == "\n")
+        inside = {"fail": f"<failure message={quoteattr(text)}/>", "skip": "<skipped/>", "pass": ""}[test.outcome]
+        attributes = f"classname={quoteattr(test.package)} name={quoteattr(test.name)} time='{test.seconds}'"
+        cases.append(f"<testcase {attributes}>{inside}</testcase>")
     return f"<testsuite>{''.join(cases)}</testsuite>"
 
 
