@@ -117,6 +117,62 @@ def test_late_files_come_with_every_result(start: Start, write: Write, tmp_path:
     assert engine.answer_to(engine.call("nothing"))["result"]["files"] == []
 
 
+def test_folders_that_a_stage_lists_come_with_every_result(start: Start, write: Write, tmp_path: Path) -> None:
+    """A file that is added to a folder that a stage has listed makes its result stale."""
+    write("", "data/a.txt")
+    write("VALUE = 1\n", "more/lazy.py")
+    data = str(tmp_path / "data")
+    engine = start(f"""
+        import os
+        @stage
+        def nothing() -> None: ...
+        @stage
+        def lists() -> list[str]:
+            return sorted(os.listdir({data!r}))
+        @stage
+        def walks() -> int:
+            return len(list(os.walk({data!r})))
+        @stage
+        def imports() -> int:
+            import more.lazy
+            return more.lazy.VALUE
+    """)
+    assert engine.answer_to(engine.call("nothing"))["result"]["folders"] == []
+    listed = {"path": data, "names": ["a.txt"], "filter": ""}
+    assert engine.answer_to(engine.call("lists"))["result"]["folders"] == [listed]
+    write("", "data/b.txt")
+    # What was seen first counts: the second listing does not make the first right.
+    assert engine.answer_to(engine.call("walks"))["result"]["folders"] == [listed]
+    folders = engine.answer_to(engine.call("imports"))["result"]["folders"]
+    names = ["data", "more", "pipeline.py"]
+    assert folders == [
+        {"path": str(tmp_path), "names": names, "filter": "imports"},
+        listed,
+        {"path": str(tmp_path / "more"), "names": ["lazy.py"], "filter": "imports"},
+    ]
+    assert engine.answer_to(engine.call("nothing"))["result"]["folders"] == folders
+    # Loading again takes them for a part of the program.
+    assert {folder["path"] for folder in engine.result("load", engine.program())["folders"]} >= {data, str(tmp_path / "more")}
+    assert engine.answer_to(engine.call("nothing"))["result"]["folders"] == []
+
+
+def test_folders_that_a_stage_makes_are_no_part_of_the_program(start: Start, tmp_path: Path) -> None:
+    engine = start(f"""
+        import os, tempfile
+        @stage
+        def makes() -> list[str]:
+            with tempfile.TemporaryDirectory(dir={str(tmp_path)!r}) as folder:
+                os.makedirs(folder + "/a/b")
+                with open(folder + "/a/x", "w") as file: file.write("x")
+                with open(folder + "/a/x") as file: file.read()
+                return sorted(os.listdir(folder + "/a"))
+    """)
+    result = engine.answer_to(engine.call("makes"))["result"]
+    assert result["value"] == ["b", "x"]
+    assert result["folders"] == []
+    assert not [file for file in result["files"] if file["path"].startswith(str(tmp_path))]
+
+
 def test_a_file_that_changes_after_it_was_read_has_no_digest(start: Start, write: Write) -> None:
     data = write("one", "data.txt")
     engine = start(f"""

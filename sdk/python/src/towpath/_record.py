@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 IMPORT_SYSTEM = "<frozen importlib._bootstrap_external>"
 IMPORT_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
 BLOCK = 1 << 20
+MAX_MADE = 1000  # folders that the program made and that are remembered, so that looking through them stays cheap
 
 
 class Seen(NamedTuple):
@@ -46,15 +47,42 @@ class Seen(NamedTuple):
     digest: str | None = None
 
 
+class Listed(NamedTuple):
+    """What a folder was when it was listed."""
+
+    names: list[str]
+    only_imports: bool
+
+
+class Reads:
+    """The files and folders that were read in one span of time, by path."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Seen] = {}
+        self.folders: dict[str, Listed] = {}
+
+    def take(self, later: Reads) -> None:
+        """Add what was read in the span after this one."""
+        self.files.update(later.files)
+        for path, listed in later.folders.items():
+            self.listed(path, listed)
+
+    def listed(self, path: str, listed: Listed) -> None:
+        """Note a folder. What the program has seen itself counts more than what the import system has."""
+        known = self.folders.get(path)
+        if known is None or (known.only_imports and not listed.only_imports):
+            self.folders[path] = listed
+
+
 class Recorder:
     """Records what the program reads, from `start` on."""
 
     def __init__(self, root: str) -> None:
         self._skipped = _skipped_folders(root)
-        self._loading: dict[str, Seen] = {}
-        self._late: dict[str, Seen] = {}
-        self._files = self._loading
-        self._folders: dict[str, list[str] | None] = {}
+        self._loading = Reads()
+        self._late = Reads()
+        self._now = self._loading
+        self._made: tuple[str, ...] = ()
         self._digests: dict[tuple[str, tuple[int, ...]], str] = {}
         self._own_threads: set[int] = set()
 
@@ -64,18 +92,18 @@ class Recorder:
 
     def loaded(self, path: str, data: bytes) -> None:
         """Note the exact bytes of a module that was loaded."""
-        self._files[path] = Seen(_stamp(path), f"{sha256(data).hexdigest()}/{len(data)}")
+        self._now.files[path] = Seen(_stamp(path), f"{sha256(data).hexdigest()}/{len(data)}")
 
     def finish_loading(self) -> None:
         """Take what was read so far for the program itself; whatever is read from now on is late."""
-        late, self._late = self._late, {}
-        self._files = self._late
-        self._loading.update(late)
+        late, self._late = self._late, Reads()
+        self._now = self._late
+        self._loading.take(late)
 
     def files(self, *, late: bool) -> list[dict[str, Any]]:
         """Return the protocol's form of the files that were read, sorted by path."""
         result = []
-        for path, seen in sorted((self._late if late else self._loading).copy().items()):
+        for path, seen in sorted(self._reads(late=late).files.copy().items()):
             digest = seen.digest
             if digest is None:
                 now = _stamp(path)
@@ -86,14 +114,19 @@ class Recorder:
             result.append(entry if digest is None else {**entry, "digest": digest})
         return result
 
-    def folders(self) -> list[dict[str, Any]]:
+    def folders(self, *, late: bool) -> list[dict[str, Any]]:
         """Return the protocol's form of the folders that were listed, sorted by path."""
-        result = []
-        for path, names in sorted(self._folders.copy().items()):
-            shown = self._names(path, only_imports=True) if names is None else names
-            folder_filter = "imports" if names is None else ""
-            result.append({"path": _text(path), "names": [_text(name) for name in shown], "filter": folder_filter})
-        return result
+        return [
+            {
+                "path": _text(path),
+                "names": [_text(name) for name in listed.names],
+                "filter": "imports" if listed.only_imports else "",
+            }
+            for path, listed in sorted(self._reads(late=late).folders.copy().items())
+        ]
+
+    def _reads(self, *, late: bool) -> Reads:
+        return self._late if late else self._loading
 
     def _names(self, path: str, *, only_imports: bool) -> list[str]:
         with self._unseen():
@@ -131,11 +164,13 @@ class Recorder:
             self._own_threads.discard(own)
 
     def _audit(self, event: str, args: tuple[Any, ...]) -> None:
-        if event not in ("open", "os.listdir", "os.scandir") or get_ident() in self._own_threads:
+        if event not in ("open", "os.listdir", "os.scandir", "os.mkdir") or get_ident() in self._own_threads:
             return
         try:
             if event == "open":
                 self._opened(args[0], args[2])
+            elif event == "os.mkdir":
+                self._makes(args[0], args[2])
             else:
                 # Frame 1 is whoever listed: the hook is called from C.
                 importing = sys._getframe(1).f_code.co_filename == IMPORT_SYSTEM  # noqa: SLF001
@@ -148,19 +183,24 @@ class Recorder:
         if isinstance(name, int) or flags & os.O_ACCMODE == os.O_WRONLY or flags & (os.O_TRUNC | os.O_EXCL):
             return
         path = os.path.abspath(os.fsdecode(name))
-        if not path.startswith(self._skipped) and path not in self._files:
-            self._files[path] = Seen(_stamp(path))
+        if path not in self._now.files and not self._is_ignored(path):
+            self._now.files[path] = Seen(_stamp(path))
+
+    def _is_ignored(self, path: str) -> bool:
+        return (path + os.sep).startswith((*self._skipped, *self._made))
+
+    def _makes(self, name: Any, parent: int) -> None:
+        """Note a folder that the program is about to make: what it finds in there later, it has put there itself."""
+        path = os.path.abspath(os.fsdecode(name)) + os.sep
+        if parent == -1 and not self._is_ignored(path) and _stamp(path) is None:
+            self._made = (*self._made[-MAX_MADE:], path)
 
     def _listed(self, name: Any, *, importing: bool) -> None:
         if isinstance(name, int):
             name = os.readlink(f"/proc/self/fd/{name}")
         path = os.path.abspath(os.fsdecode(name or "."))
-        if not (path + os.sep).startswith(self._skipped) and path + os.sep != _SDK_PARENT:
-            # What the program has seen itself counts more than what the import system has.
-            if importing:
-                self._folders.setdefault(path, None)
-            elif self._folders.get(path) is None:
-                self._folders[path] = self._names(path, only_imports=False)
+        if not self._is_ignored(path) and path + os.sep != _SDK_PARENT:
+            self._now.listed(path, Listed(self._names(path, only_imports=importing), importing))
 
 
 _SDK_PARENT = os.path.dirname(SDK_FOLDER.rstrip(os.sep)).rstrip(os.sep) + os.sep

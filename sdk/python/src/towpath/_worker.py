@@ -397,21 +397,22 @@ class Worker:
 
     def _describe(self, params: Message) -> Message:
         result = self._open_program(params).describe()
-        return {**result, **self._recorded(folders=True)}
+        return {**result, **self._recorded()}
 
     def _load(self, params: Message) -> Message:
         self._open_program(params)
-        return self._recorded(folders=False)
+        return self._recorded()
 
-    def _recorded(self, *, folders: bool) -> Message:
+    def _recorded(self) -> Message:
+        if self._recorder is not None:
+            self._recorder.finish_loading()
+        return self._reads(late=False)
+
+    def _reads(self, *, late: bool) -> Message:
         recorder = self._recorder
         if recorder is None:
-            return {"files": []}
-        recorder.finish_loading()
-        result: Message = {"files": recorder.files(late=False)}
-        if folders:
-            result["folders"] = recorder.folders()
-        return result
+            return {"files": [], "folders": []}
+        return {"files": recorder.files(late=late), "folders": recorder.folders(late=late)}
 
     # Calls of stages
 
@@ -531,8 +532,7 @@ class Worker:
         if size > MAX_VALUE_BYTES:
             text = f"the result of stage {name!r} takes {size} bytes, more than {MAX_VALUE_BYTES}"
             return "error", {**self._at_stage(call, "too_large", text), "hint": "return a File"}
-        files = self._recorder.files(late=True) if self._recorder is not None else []
-        return "result", {"value": value, "files": files}
+        return "result", {"value": value, **self._reads(late=True)}
 
     def _at_stage(self, call: StageCall, code: str, message: str) -> Message:
         site = call.declaration.site
