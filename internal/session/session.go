@@ -295,4 +295,9 @@ func (refuse) Handle(context.Context, uint64, string, json.RawMessage) (any, err
 	return nil, protocol.Errorf(protocol.CodeInvalid, "no stage is being called")
 }
 
-func (refuse) Notify(string, json.RawMessage) error { return nil }
+func (refuse) Notify(method string, _ json.RawMessage) error {
+	if method != protocol.MethodLog {
+		return errors.New("it is not known")
+	}
+	return nil // of no call
+}

@@ -68,6 +68,7 @@ type Worker struct {
 
 	mu   sync.Mutex
 	hung bool
+	why  string // it was lost
 }
 
 // command is how a worker is started.
@@ -84,13 +85,12 @@ func start(ctx context.Context, p Program, c command, version string, handler pr
 	if err != nil {
 		return nil, fmt.Errorf("start the pipeline program: %w", err)
 	}
-	defer toWorker.r.Close()
 	fromWorker, err := newPipe()
 	if err != nil {
-		toWorker.w.Close()
+		_ = toWorker.r.Close()
+		_ = toWorker.w.Close()
 		return nil, fmt.Errorf("start the pipeline program: %w", err)
 	}
-	defer fromWorker.w.Close()
 	w := &Worker{
 		program: p, cmd: exec.Command(c.args[0], c.args[1:]...), conn: protocol.NewConn(fromWorker.r, toWorker.w, protocol.Options{}),
 		tail: &tail{}, patience: c.patience, exited: make(chan struct{}),
@@ -113,10 +113,15 @@ func start(ctx context.Context, p Program, c command, version string, handler pr
 			return
 		}
 		_ = w.cmd.Wait() // the status is read from ProcessState
+		killGroup(w.cmd) // what it started may hold its end of the connection open
 		out.flush()
 		errs.flush()
 	}()
-	if err := <-started; err != nil {
+	err = <-started
+	// Now, and not when start returns: as long as we hold the worker's ends, its death is not seen.
+	_ = toWorker.r.Close()
+	_ = fromWorker.w.Close()
+	if err != nil {
 		_ = w.conn.Close()
 		<-w.exited
 		return nil, fmt.Errorf("start the pipeline program: %w", err)
@@ -125,6 +130,14 @@ func start(ctx context.Context, p Program, c command, version string, handler pr
 	w.stop = stop
 	w.watched.Go(func() {
 		_ = w.conn.Serve(serveCtx, handler) // the reason is asked of conn.Err by whoever is owed an answer
+	})
+	w.watched.Go(func() {
+		<-w.exited
+		select {
+		case <-w.conn.Done():
+		case <-time.After(c.patience.drain): // what left its group has the connection still
+			_ = w.conn.Close()
+		}
 	})
 	if err := w.hello(ctx, version); err != nil {
 		w.Close()
@@ -225,7 +238,7 @@ func (w *Worker) lost(ctx context.Context, err error) error {
 	case <-time.After(w.patience.close):
 		w.Kill()
 		<-w.exited
-		return &LostError{Why: "it closed its connection and went on", Err: err, Output: w.tail.String()}
+		return w.end("it closed its connection and went on", err)
 	}
 	w.mu.Lock()
 	hung := w.hung
@@ -241,7 +254,17 @@ func (w *Worker) lost(ctx context.Context, err error) error {
 	default:
 		why = "it ended: " + w.cmd.ProcessState.String()
 	}
-	return &LostError{Why: why, Err: err, Output: w.tail.String()}
+	return w.end(why, err)
+}
+
+// end keeps what is said first of the end of the process: later it would be that we killed it.
+func (w *Worker) end(why string, err error) *LostError {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.why == "" {
+		w.why = why
+	}
+	return &LostError{Why: w.why, Err: err, Output: w.tail.String()}
 }
 
 // watch asks again and again whether the worker is alive.
