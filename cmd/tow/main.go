@@ -52,9 +52,6 @@ func run() int {
 	return app.Main(ctx, os.Args[1:])
 }
 
-// errInterrupted is why a context ends that a signal ended.
-var errInterrupted = errors.New("interrupted")
-
 // interruptible returns a context that the first interrupt ends. The second ends tow at once: its processes die with it.
 func interruptible() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -62,7 +59,7 @@ func interruptible() (context.Context, func()) {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
-		cancel(errInterrupted)
+		cancel(engine.ErrInterrupted)
 		<-signals
 		os.Exit(engine.ExitCancelled)
 	}()

@@ -1,0 +1,95 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"io/fs"
+	"maps"
+	"sync"
+
+	"github.com/towpath/towpath/internal/event"
+)
+
+// memJournal is a Journal in memory.
+type memJournal struct {
+	mu   sync.Mutex
+	runs map[string]*memRun
+	last map[string]LastCall
+}
+
+// Begin implements Journal.
+func (j *memJournal) Begin(_ context.Context, id string) (RunWriter, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.runs[id] != nil {
+		return nil, fs.ErrExist
+	}
+	if j.runs == nil {
+		j.runs = map[string]*memRun{}
+	}
+	j.runs[id] = &memRun{logs: map[string]*memLog{}, discard: func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		delete(j.runs, id)
+	}}
+	return j.runs[id], nil
+}
+
+// Last implements Journal.
+func (j *memJournal) Last(context.Context) (map[string]LastCall, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return maps.Clone(j.last), nil
+}
+
+// Remember implements Journal.
+func (j *memJournal) Remember(_ context.Context, calls map[string]LastCall) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.last == nil {
+		j.last = map[string]LastCall{}
+	}
+	maps.Copy(j.last, calls)
+	return nil
+}
+
+// memRun is one run of a memJournal.
+type memRun struct {
+	discard func()
+
+	mu     sync.Mutex
+	events []event.Record
+	logs   map[string]*memLog
+}
+
+// Emit implements event.Sink.
+func (r *memRun) Emit(e event.Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+}
+
+// Log implements RunWriter.
+func (r *memRun) Log(stage string) (io.WriteCloser, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.logs[stage] == nil {
+		r.logs[stage] = &memLog{}
+	}
+	return r.logs[stage], nil
+}
+
+// Close implements RunWriter.
+func (r *memRun) Close() error { return nil }
+
+// Discard implements RunWriter.
+func (r *memRun) Discard() error {
+	r.discard()
+	return nil
+}
+
+type memLog struct{ bytes.Buffer }
+
+// Close implements io.Closer.
+func (*memLog) Close() error { return nil }
