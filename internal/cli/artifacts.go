@@ -201,6 +201,9 @@ func choose(list []artifact, stage, path string, named bool) (artifact, error) {
 
 // export writes an artifact beside its destination and renames it into place, so that there is no half of it.
 func export(ctx context.Context, store cas.Store, x plan.Artifact, to string, force bool) (string, error) {
+	if to == "" {
+		return "", &usageError{text: "the destination is empty", hint: "`.` is this folder"}
+	}
 	if info, err := os.Stat(to); !x.Directory && (err == nil && info.IsDir() || os.IsPathSeparator(to[len(to)-1])) {
 		to = filepath.Join(to, x.Name)
 	}

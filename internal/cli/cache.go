@@ -31,7 +31,7 @@ func (a *App) stores() (*Stores, config.Settings, error) {
 	if err != nil {
 		return nil, config.Settings{}, err
 	}
-	settings, err := config.Load([]string{p.Root, p.Repository}, a.Lookup)
+	settings, err := a.settings(p.Root, p.Repository)
 	if err != nil {
 		return nil, settings, err
 	}

@@ -26,7 +26,6 @@ import (
 	"github.com/towpath/towpath/internal/plan"
 	"github.com/towpath/towpath/internal/session"
 	"github.com/towpath/towpath/internal/source"
-	"github.com/towpath/towpath/internal/ui"
 )
 
 // App is what the commands need of their surroundings.
@@ -45,7 +44,8 @@ type App struct {
 	// Open opens the stores in their folders.
 	Open func(config.Settings, session.Program) (*Stores, error)
 
-	file string // --file
+	file  string            // --file
+	flags map[string]string // settings that were given as flags, by key
 }
 
 // Counter is a store that can be measured and emptied.
@@ -79,8 +79,7 @@ func (a *App) Main(ctx context.Context, args []string) int {
 	if err == nil {
 		return engine.ExitOK
 	}
-	var exit *exitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exitError](err); ok {
 		return exit.code
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
@@ -106,21 +105,17 @@ func (e *usageError) Error() string { return e.text }
 // exitCode tells the user's faults from those of tow and the machine.
 func exitCode(err error) int {
 	var (
-		wrongPlan *plan.Error
-		wrongUse  *plan.UsageError
-		program   *session.Error
 		setting   *config.Error
-		src       *engine.SourceError
 		missing   *history.NotFoundError
 		ambiguous *history.AmbiguousError
 		usage     *usageError
 	)
-	for _, target := range []any{&wrongPlan, &wrongUse, &program, &setting, &src, &missing, &ambiguous, &usage} {
+	for _, target := range []any{&setting, &missing, &ambiguous, &usage} {
 		if errors.As(err, target) {
 			return engine.ExitPipeline
 		}
 	}
-	return engine.ExitFault
+	return engine.ExitCode(err)
 }
 
 // complain prints an error: what went wrong first, then what to do.
@@ -149,28 +144,19 @@ func (a *App) complain(err error) {
 
 func hint(err error) string {
 	var (
-		wrongUse *plan.UsageError
-		program  *session.Error
-		setting  *config.Error
-		src      *source.Error
-		missing  *history.NotFoundError
-		usage    *usageError
+		setting *config.Error
+		missing *history.NotFoundError
+		usage   *usageError
 	)
 	switch {
-	case errors.As(err, &wrongUse):
-		return wrongUse.Hint
-	case errors.As(err, &program):
-		return program.Hint
 	case errors.As(err, &setting):
 		return setting.Hint
-	case errors.As(err, &src):
-		return src.Hint
 	case errors.As(err, &missing):
 		return missing.Hint
 	case errors.As(err, &usage):
 		return usage.hint
 	}
-	return ""
+	return engine.Hint(err)
 }
 
 func (a *App) root() *cobra.Command {
@@ -186,6 +172,12 @@ Start with "tow init python" or "tow init go", then "tow run".`,
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
 	root.PersistentFlags().StringVarP(&a.file, "file", "f", "", "the pipeline program (default: the one in this folder or above)")
+	a.flags = map[string]string{}
+	for _, s := range config.All() {
+		if s.Flag != "" {
+			root.PersistentFlags().Var(&settingFlag{key: s.Key, flags: a.flags}, s.Flag, s.Doc)
+		}
+	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &usageError{text: err.Error(), hint: fmt.Sprintf("`%s --help` lists the flags", c.CommandPath())}
 	})
@@ -219,6 +211,24 @@ Start with "tow init python" or "tow init go", then "tow run".`,
 	return root
 }
 
+// settingFlag is a flag that gives a setting its value.
+type settingFlag struct {
+	key   string
+	flags map[string]string
+}
+
+// String implements pflag.Value.
+func (f *settingFlag) String() string { return "" }
+
+// Set implements pflag.Value.
+func (f *settingFlag) Set(v string) error {
+	f.flags[f.key] = v
+	return nil
+}
+
+// Type implements pflag.Value.
+func (f *settingFlag) Type() string { return "string" }
+
 // args checks the number of arguments and says what they are.
 func args(least, most int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
@@ -243,7 +253,7 @@ func (a *App) open() (*workplace, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings, err := config.Load([]string{p.Root, p.Repository}, a.Lookup)
+	settings, err := a.settings(p.Root, p.Repository)
 	if err != nil {
 		return nil, err
 	}
@@ -258,10 +268,15 @@ func (a *App) open() (*workplace, error) {
 	}}, nil
 }
 
+// settings reads the settings for a program in these folders.
+func (a *App) settings(folders ...string) (config.Settings, error) {
+	return config.Load(folders, a.Lookup, a.flags)
+}
+
 // engine returns the engine of the workplace.
 func (a *App) engine(w *workplace) *engine.Engine {
 	return engine.New(engine.Config{
-		Store: w.stores.Blobs, Cache: w.stores.Results, Executor: w.stores.Executor, Sources: w.stores.Sources, History: w.stores.History,
+		Store: w.stores.Blobs, Cache: w.stores.Results, Executor: w.stores.Executor, Sources: w.stores.Sources, Journal: journal{w.stores.History},
 		Session: w.session, Program: w.program, Jobs: w.settings.Jobs, Now: a.Now, Lookup: a.Lookup,
 	})
 }
@@ -273,7 +288,13 @@ func (a *App) with(ctx context.Context, fn func(w *workplace) error) error {
 		return err
 	}
 	err = fn(w)
-	return errors.Join(err, w.stores.Close(context.WithoutCancel(ctx)))
+	if closing := w.stores.Close(context.WithoutCancel(ctx)); closing != nil {
+		if err == nil {
+			return closing
+		}
+		a.complain(closing)
+	}
+	return err
 }
 
 // describe asks the program for its plan.
@@ -318,12 +339,6 @@ func printJSON(w io.Writer, v any) error {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
-}
-
-// color tells whether to use colours on standard output.
-func (a *App) color() bool {
-	info, err := a.Stdout.Stat()
-	return ui.Color(a.Lookup, err == nil && info.Mode()&os.ModeCharDevice != 0)
 }
 
 // count writes "1 stage", "2 stages".

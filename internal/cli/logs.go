@@ -159,6 +159,10 @@ func outcomeText(o event.Outcome) string {
 func (a *App) copyLog(ctx context.Context, h history.Store, e stageEnd, say bool) error {
 	l, err := h.Log(ctx, e.logRun, e.name)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, gone := h.Resolve(ctx, e.logRun); gone != nil {
+			fmt.Fprintf(a.Stderr, "tow: the log of stage %s was written in run %s, which is not kept any more; `tow run --no-cache %s` makes a new one\n", e.name, e.logRun, e.name)
+			return nil
+		}
 		if say {
 			fmt.Fprintf(a.Stderr, "tow: stage %s logged nothing in run %s\n", e.name, e.logRun)
 		}

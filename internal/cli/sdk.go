@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/towpath/towpath/internal/config"
 	"github.com/towpath/towpath/internal/session"
 )
 
@@ -42,7 +41,7 @@ func (a *App) sdkPath(language string) (string, error) {
 	if l != session.Python && l != session.Go {
 		return "", &usageError{text: fmt.Sprintf("there is no SDK for %q", language), hint: "there are python and go"}
 	}
-	settings, err := config.Load([]string{a.Dir}, a.Lookup)
+	settings, err := a.settings(a.Dir)
 	if err != nil {
 		return "", err
 	}

@@ -39,6 +39,8 @@ type Settings struct {
 type Setting struct {
 	// Key is its name in a settings file; its variable is TOW_ and the key in capitals.
 	Key string
+	// Flag is the flag of every command that sets it; empty where only some commands have one.
+	Flag string
 	// Doc says what it does, in one line.
 	Doc string
 	set func(*Settings, string) error
@@ -50,18 +52,18 @@ func (s Setting) Variable() string { return "TOW_" + strings.ToUpper(s.Key) }
 // All lists the settings in the order in which they are documented.
 func All() []Setting {
 	return []Setting{
-		{"jobs", "how many stages, and how many steps, run at once (default: the number of CPUs)", setJobs},
-		{"cache_dir", "folder for what can be made again: blobs, results, SDKs", setFolder(func(s *Settings) *string { return &s.CacheDir })},
-		{"state_dir", "folder for the history of runs", setFolder(func(s *Settings) *string { return &s.StateDir })},
-		{"python", "interpreter of Python pipelines, a path or a name in PATH (default: python3)", func(s *Settings, v string) error {
+		{"jobs", "", "how many stages, and how many steps, run at once (default: the number of CPUs)", setJobs},
+		{"cache_dir", "cache-dir", "folder for what can be made again: blobs, results, SDKs", setFolder(func(s *Settings) *string { return &s.CacheDir })},
+		{"state_dir", "state-dir", "folder for the history of runs", setFolder(func(s *Settings) *string { return &s.StateDir })},
+		{"python", "python", "interpreter of Python pipelines, a path or a name in PATH (default: python3)", func(s *Settings, v string) error {
 			s.Python = v
 			return nil
 		}},
-		{"targets", "stages that `tow run` runs when none is named, separated by commas", func(s *Settings, v string) error {
+		{"targets", "", "stages that `tow run` runs when none is named, separated by commas", func(s *Settings, v string) error {
 			s.Targets = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
 			return nil
 		}},
-		{"cache", "whether results of earlier runs are used (default: true)", setCache},
+		{"cache", "", "whether results of earlier runs are used (default: true)", setCache},
 	}
 }
 
@@ -107,9 +109,9 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Where + ": " + e.Text }
 
-// Load returns the settings for a program: defaults, then the settings file of the first of folders that has one, then variables. lookup is
-// os.LookupEnv or its like.
-func Load(folders []string, lookup func(string) (string, bool)) (Settings, error) {
+// Load returns the settings for a program: defaults, then the settings file of the first of folders that has one, then variables, then flags by the key
+// of their setting. lookup is os.LookupEnv or its like.
+func Load(folders []string, lookup func(string) (string, bool), flags map[string]string) (Settings, error) {
 	s := Settings{Jobs: runtime.NumCPU(), Cache: true}
 	for _, folder := range folders {
 		found, err := s.readFolder(folder)
@@ -124,6 +126,11 @@ func Load(folders []string, lookup func(string) (string, bool)) (Settings, error
 		if v, ok := lookup(setting.Variable()); ok {
 			if err := setting.set(&s, v); err != nil {
 				return s, &Error{Where: setting.Variable(), Text: err.Error(), Hint: setting.Doc}
+			}
+		}
+		if v, ok := flags[setting.Key]; ok {
+			if err := setting.set(&s, v); err != nil {
+				return s, &Error{Where: "--" + setting.Flag, Text: err.Error(), Hint: setting.Doc}
 			}
 		}
 	}

@@ -27,15 +27,15 @@ func env(pairs ...string) func(string) (string, bool) {
 	}
 }
 
-func TestVariablesWinOverFilesOverDefaults(t *testing.T) {
+func TestFlagsWinOverVariablesOverFilesOverDefaults(t *testing.T) {
 	program, top := t.TempDir(), t.TempDir()
 	write(t, program, "pyproject.toml", "[tool.towpath]\njobs = 3\ncache_dir = \"c\"\ntargets = [\"lint\", \"test\"]\n")
 	write(t, top, "towpath.toml", "jobs = 9\npython = \"python3.12\"\n")
-	s, err := Load([]string{program, top}, env("HOME", "/home/x", "TOW_JOBS", "5", "TOW_CACHE", "false"))
+	s, err := Load([]string{program, top}, env("HOME", "/home/x", "TOW_JOBS", "5", "TOW_CACHE", "false", "TOW_PYTHON", "v"), map[string]string{"python": "f"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Settings{Jobs: 5, CacheDir: filepath.Join(program, "c"), StateDir: "/home/x/.local/state/towpath", Targets: []string{"lint", "test"}}
+	want := Settings{Jobs: 5, Python: "f", CacheDir: filepath.Join(program, "c"), StateDir: "/home/x/.local/state/towpath", Targets: []string{"lint", "test"}}
 	if !reflect.DeepEqual(s, want) {
 		t.Errorf("Load = %+v, want %+v", s, want)
 	}
@@ -45,7 +45,7 @@ func TestTheNextFolderIsAskedWhenTheFirstHasNothing(t *testing.T) {
 	program, top := t.TempDir(), t.TempDir()
 	write(t, program, "pyproject.toml", "[project]\nname = \"towpath-user\"\n")
 	write(t, top, "towpath.toml", "jobs = 9\n")
-	s, err := Load([]string{program, top}, env("HOME", "/home/x", "XDG_CACHE_HOME", "/c"))
+	s, err := Load([]string{program, top}, env("HOME", "/home/x", "XDG_CACHE_HOME", "/c"), nil)
 	if err != nil || s.Jobs != 9 || s.CacheDir != "/c/towpath" || !s.Cache {
 		t.Errorf("Load = %+v, %v", s, err)
 	}
@@ -75,7 +75,7 @@ func TestWrongSettingsAreRefused(t *testing.T) {
 			if c.py != "" {
 				write(t, dir, "pyproject.toml", c.py)
 			}
-			_, err := Load([]string{dir}, env(append(c.env, "HOME", "/h")...))
+			_, err := Load([]string{dir}, env(append(c.env, "HOME", "/h")...), nil)
 			var ce *Error
 			if !errors.As(err, &ce) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("Load = %v, want %q", err, c.want)

@@ -12,7 +12,6 @@ import (
 	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/plan"
-	"github.com/towpath/towpath/internal/session"
 	"github.com/towpath/towpath/protocol"
 )
 
@@ -34,7 +33,7 @@ func (r *run) call(ctx context.Context, n *node) answer {
 }
 
 func (r *run) callFunction(ctx context.Context, n *node) (json.RawMessage, error) {
-	w, err := r.startWorker(ctx)
+	w, err := r.startWorker()
 	if err != nil {
 		return nil, err
 	}
@@ -45,13 +44,14 @@ func (r *run) callFunction(ctx context.Context, n *node) (json.RawMessage, error
 	defer calling.close()
 	ended := make(chan struct{})
 	defer close(ended)
-	context.AfterFunc(ctx, func() {
+	stop := context.AfterFunc(ctx, func() {
 		select {
 		case <-ended:
 		case <-time.After(cancelGrace):
 			w.Kill()
 		}
 	})
+	defer stop()
 	in := inputs(n, r.p, r.valueOf)
 	result, err := w.Call(ctx, protocol.StageCallParams{Stage: n.name, Function: n.stage.Function, Inputs: in}, func(id uint64) {
 		r.ops.open(id, calling)
@@ -71,7 +71,7 @@ func (r *run) callFunction(ctx context.Context, n *node) (json.RawMessage, error
 		return nil, err
 	}
 	rec := stageRecord{
-		Value: value, Files: r.p.session.Late(result.Files), Tools: calling.toolsUsed(), Run: r.rec.id, Duration: r.e.c.Now().Sub(n.began),
+		Value: value, Reads: r.p.session.Late(result), Tools: calling.toolsUsed(), Run: r.rec.id, Duration: r.e.c.Now().Sub(n.began),
 	}
 	return value, r.store(ctx, n, rec)
 }
@@ -82,9 +82,9 @@ func (r *run) accept(ctx context.Context, n *node, raw json.RawMessage) (json.Ra
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeFailed, "stage %s returned a value that cannot be kept: %v", n.name, err)
 	}
-	if len(value) > plan.MaxValue {
+	if len(value) > protocol.MaxValue {
 		return nil, &protocol.Error{
-			Code: protocol.CodeTooLarge, Message: fmt.Sprintf("stage %s returned a value of %d bytes, at most %d are allowed", n.name, len(value), plan.MaxValue),
+			Code: protocol.CodeTooLarge, Message: fmt.Sprintf("stage %s returned a value of %d bytes, at most %d are allowed", n.name, len(value), protocol.MaxValue),
 			Hint: "return a File that holds it",
 		}
 	}
@@ -141,56 +141,4 @@ func putDocument(ctx context.Context, store cas.Store, want digest.Digest, docum
 	}
 	_, err = cas.PutBytes(ctx, store, document)
 	return err
-}
-
-// describe tells a failure in an event.
-func describe(err error, n *node) *event.Failure {
-	f := &event.Failure{Code: string(protocol.CodeInternal), Message: err.Error()}
-	if n != nil && n.stage.Site.File != "" {
-		f.File, f.Line = n.stage.Site.File, n.stage.Site.Line
-	}
-	var pe *protocol.Error
-	var lost *session.LostError
-	var program *session.Error
-	switch {
-	case errors.As(err, &pe):
-		f.Code, f.Message, f.Hint, f.Trace = string(pe.Code), pe.Message, pe.Hint, pe.Trace
-		if pe.Site != nil {
-			f.File, f.Line = pe.Site.File, pe.Site.Line
-		}
-		if pe.Step != nil {
-			f.ExitCode = pe.Step.ExitCode
-		}
-	case errors.As(err, &lost):
-		f.Code, f.Trace = string(protocol.CodeFailed), lost.Output
-		if n != nil {
-			f.Message = fmt.Sprintf("stage %s was running when %s", n.name, lost.Error())
-		}
-		f.Hint = "a function must not end its process; what it printed last is above"
-	case errors.As(err, &program):
-		f.Code, f.Hint, f.Trace = string(protocol.CodePipeline), program.Hint, program.Trace
-	}
-	return f
-}
-
-// exitCode is the exit code of a run that failed by err.
-func exitCode(err error) int {
-	var program *session.Error
-	var lost *session.LostError
-	switch protocol.CodeOf(err) {
-	case protocol.CodePipeline:
-		return ExitPipeline
-	case protocol.CodeInternal, protocol.CodeUnsupported:
-		return ExitFault
-	case "":
-		switch {
-		case errors.As(err, &program):
-			return ExitPipeline
-		case errors.As(err, &lost):
-			return ExitFailed
-		}
-		return ExitFault
-	default:
-		return ExitFailed
-	}
 }

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -125,27 +123,45 @@ func (c *calling) writeLog(text string) {
 
 // message takes a line that the stage's function logged.
 func (c *calling) message(p protocol.LogParams) {
+	message := protocol.CutMessage(strings.TrimRight(p.Message, "\n"))
 	fields := make(map[string]any, len(p.Fields))
-	text := strings.TrimRight(p.Message, "\n")
+	text, room := message, protocol.MaxMessage
 	for _, name := range slices.Sorted(maps.Keys(p.Fields)) {
 		var v any
 		if err := json.Unmarshal(p.Fields[name], &v); err != nil {
 			continue // it came in a message that was valid JSON
 		}
+		if room -= len(name) + len(p.Fields[name]); room < 0 {
+			fields["fields_cut"] = true
+			text += " (more fields were cut)"
+			break
+		}
 		fields[name] = v
 		text += fmt.Sprintf(" %s=%s", name, p.Fields[name])
 	}
 	c.writeLog(fmt.Sprintf("[%s] %s\n", p.Level, text))
-	c.run.rec.emit(event.StageLog{Stage: c.node.name, Level: string(p.Level), Message: p.Message, Fields: fields})
+	c.run.rec.emit(event.StageLog{Stage: c.node.name, Level: string(p.Level), Message: message, Fields: fields})
 }
 
 func (c *calling) use(t toolUse) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.tools[t.Name] = t
+	c.tools[t.Name+"\x00"+t.Search] = t
 }
 
-// toolsUsed lists the tools that the stage asked for, by name.
+// uses tells whether the stage has been given the tool under another name already.
+func (c *calling) uses(t toolUse) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, have := range c.tools {
+		if have.Path == t.Path && have.Digest == t.Digest && t.Name == t.Path {
+			return true
+		}
+	}
+	return false
+}
+
+// toolsUsed lists the tools that the stage was given or has run, by name.
 func (c *calling) toolsUsed() []toolUse {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -154,39 +170,6 @@ func (c *calling) toolsUsed() []toolUse {
 		out = append(out, c.tools[name])
 	}
 	return out
-}
-
-// toolUse is a program of the machine that a stage was given.
-type toolUse struct {
-	Name  string `json:"name"`
-	Path  string `json:"path"`
-	Size  int64  `json:"size"`
-	MTime int64  `json:"mtime_ns"`
-}
-
-// findTool looks a program up in PATH and resolves it to the real file.
-func findTool(lookup func(string) (string, bool), name string) (toolUse, error) {
-	if name == "" || strings.ContainsRune(name, filepath.Separator) || strings.ContainsRune(name, 0) {
-		return toolUse{}, invalid("%q is no name of a tool: it is looked up in PATH", name)
-	}
-	search, _ := lookup("PATH")
-	for _, dir := range filepath.SplitList(search) {
-		if !filepath.IsAbs(dir) {
-			continue // it means another program in every folder
-		}
-		real, err := filepath.EvalSymlinks(filepath.Join(dir, name))
-		if err != nil {
-			continue
-		}
-		info, err := os.Stat(real)
-		if err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
-			continue
-		}
-		return toolUse{Name: name, Path: real, Size: info.Size(), MTime: info.ModTime().UnixNano()}, nil
-	}
-	return toolUse{}, &protocol.Error{
-		Code: protocol.CodeNotFound, Message: fmt.Sprintf("the tool %q was not found in PATH", name), Hint: "install it, or add its folder to PATH",
-	}
 }
 
 // blob is a file that a stage is storing.
@@ -204,7 +187,7 @@ func (b *blob) drop() {
 
 var errDropped = errors.New("the file was not finished")
 
-func (o *operations) blobBegin(ctx context.Context, c *calling, _ json.RawMessage) (any, error) {
+func (o *operations) blobBegin(ctx context.Context, c *calling, _ protocol.BlobBeginParams) (any, error) {
 	r, w := io.Pipe()
 	b := &blob{w: w, done: make(chan struct{})}
 	c.mu.Lock()
@@ -242,11 +225,7 @@ func (c *calling) blob(id uint64, take bool) (*blob, error) {
 	return b, nil
 }
 
-func (o *operations) blobAppend(_ context.Context, c *calling, params json.RawMessage) (any, error) {
-	var p protocol.BlobAppendParams
-	if err := protocol.Decode(params, &p); err != nil {
-		return nil, err
-	}
+func (o *operations) blobAppend(_ context.Context, c *calling, p protocol.BlobAppendParams) (any, error) {
 	if len(p.Data) > protocol.MaxChunk {
 		return nil, protocol.Errorf(protocol.CodeTooLarge, "a part of a file has %d bytes, at most %d are allowed", len(p.Data), protocol.MaxChunk)
 	}
@@ -260,11 +239,7 @@ func (o *operations) blobAppend(_ context.Context, c *calling, params json.RawMe
 	return protocol.BlobAppendResult{}, nil
 }
 
-func (o *operations) blobCommit(_ context.Context, c *calling, params json.RawMessage) (any, error) {
-	var p protocol.BlobCommitParams
-	if err := protocol.Decode(params, &p); err != nil {
-		return nil, err
-	}
+func (o *operations) blobCommit(_ context.Context, c *calling, p protocol.BlobCommitParams) (any, error) {
 	if p.Name == "" || strings.Contains(p.Name, "/") || p.Name == "." || p.Name == ".." {
 		return nil, invalid("%q is no name of a file", p.Name)
 	}

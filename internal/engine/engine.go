@@ -20,7 +20,6 @@ import (
 	"github.com/towpath/towpath/internal/cas"
 	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/executor"
-	"github.com/towpath/towpath/internal/history"
 	"github.com/towpath/towpath/internal/plan"
 	"github.com/towpath/towpath/internal/session"
 	"github.com/towpath/towpath/internal/source"
@@ -42,7 +41,7 @@ type Config struct {
 	Cache    actioncache.Cache
 	Executor executor.Executor
 	Sources  *source.Snapshotter
-	History  history.Store
+	Journal  Journal
 	// Session is used with Handler and Output set by the engine.
 	Session session.Config
 	Program session.Program
@@ -56,11 +55,12 @@ type Config struct {
 
 // Engine runs a pipeline, or explains what a run would do.
 type Engine struct {
-	c Config
+	c     Config
+	tools *tools
 }
 
 // New returns an engine.
-func New(c Config) *Engine { return &Engine{c: c} }
+func New(c Config) *Engine { return &Engine{c: c, tools: newTools(c)} }
 
 // Request says what to run.
 type Request struct {
@@ -87,14 +87,13 @@ type prepared struct {
 	stages  []*plan.Stage
 	params  map[string]json.RawMessage
 	sources map[string]sourceValue // by sourceKey
-	last    map[string]history.Stage
+	last    map[string]LastCall
 }
 
 // sourceValue is a snapshot as the value of an input.
 type sourceValue struct {
 	value json.RawMessage
 	files int
-	err   error
 }
 
 // Run does one run and tells sink what happens in it. The error is one that came before anything ran, such as a wrong pipeline, and the history
@@ -116,7 +115,7 @@ func (e *Engine) Run(ctx context.Context, q Request, sink event.Sink) (Result, e
 		if p != nil {
 			p.session.Close()
 		}
-		return Result{}, errors.Join(err, rec.refuse(event.RunRefused{Message: err.Error()}))
+		return Result{}, errors.Join(err, rec.refuse(event.RunRefused{ExitCode: ExitCode(err), Failure: describe(err, nil)}))
 	}
 	r := newRun(e, q, p, ops, rec)
 	defer p.session.Close()
@@ -140,7 +139,7 @@ func (e *Engine) prepare(ctx context.Context, q Request, c session.Config, rec *
 	if p.params, err = s.Graph.Values(p.stages, q.Params, e.c.Lookup); err != nil {
 		return p, err
 	}
-	if p.last, err = e.c.History.Last(ctx); err != nil {
+	if p.last, err = e.c.Journal.Last(ctx); err != nil {
 		return p, err
 	}
 	if rec != nil {
@@ -279,11 +278,3 @@ func (e *SourceError) Error() string {
 
 // Unwrap returns what source said.
 func (e *SourceError) Unwrap() error { return e.Err }
-
-// newRunID names a run that begins at t. The number in it is the part of the second that has passed, so that ids sort by time within a second too.
-func newRunID(t time.Time) string {
-	return history.NewID(t, uint16(int64(t.Nanosecond())/int64(runIDTick)))
-}
-
-// runIDTick is the time between two ids: a little more than the 65,536th part of a second.
-const runIDTick = 15259 * time.Nanosecond

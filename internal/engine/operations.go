@@ -96,29 +96,40 @@ func (o *operations) Handle(ctx context.Context, _ uint64, method string, params
 func (o *operations) operation(method string) operation {
 	switch method {
 	case protocol.MethodStepRun:
-		return o.stepRun
+		return with(o.stepRun)
 	case protocol.MethodFileRead:
-		return o.fileRead
+		return with(o.fileRead)
 	case protocol.MethodBlobBegin:
-		return o.blobBegin
+		return with(o.blobBegin)
 	case protocol.MethodBlobAppend:
-		return o.blobAppend
+		return with(o.blobAppend)
 	case protocol.MethodBlobCommit:
-		return o.blobCommit
+		return with(o.blobCommit)
 	case protocol.MethodDirectoryList:
-		return o.directoryList
+		return with(o.directoryList)
 	case protocol.MethodDirectoryGet:
-		return o.directoryGet
+		return with(o.directoryGet)
 	case protocol.MethodDirectoryMake:
-		return o.directoryMake
+		return with(o.directoryMake)
 	case protocol.MethodDirectoryFilter:
-		return o.directoryFilter
+		return with(o.directoryFilter)
 	case protocol.MethodReportParse:
-		return o.reportParse
+		return with(o.reportParse)
 	case protocol.MethodToolFind:
-		return o.toolFind
+		return with(o.toolFind)
 	}
 	return nil
+}
+
+// with makes an operation of a method's function, which takes the parameters of that method.
+func with[P any](f func(ctx context.Context, c *calling, p P) (any, error)) operation {
+	return func(ctx context.Context, c *calling, params json.RawMessage) (any, error) {
+		var p P
+		if err := protocol.Decode(params, &p); err != nil {
+			return nil, err
+		}
+		return f(ctx, c, p)
+	}
 }
 
 // Notify implements protocol.Handler.
@@ -194,11 +205,7 @@ func checkPath(p string) error {
 	return nil
 }
 
-func (o *operations) fileRead(ctx context.Context, c *calling, params json.RawMessage) (any, error) {
-	var p protocol.FileReadParams
-	if err := protocol.Decode(params, &p); err != nil {
-		return nil, err
-	}
+func (o *operations) fileRead(ctx context.Context, c *calling, p protocol.FileReadParams) (any, error) {
 	d, err := parseDigest(p.File.Digest)
 	if err != nil {
 		return nil, err
@@ -277,11 +284,7 @@ func (o *operations) merge(ctx context.Context, list []protocol.Mount) (digest.D
 	return tree.Merge(ctx, o.e.c.Store, ms)
 }
 
-func (o *operations) directoryMake(ctx context.Context, _ *calling, params json.RawMessage) (any, error) {
-	var p protocol.DirectoryMakeParams
-	if err := protocol.Decode(params, &p); err != nil {
-		return nil, err
-	}
+func (o *operations) directoryMake(ctx context.Context, _ *calling, p protocol.DirectoryMakeParams) (any, error) {
 	d, err := o.merge(ctx, p.Mounts)
 	if err != nil {
 		return nil, err
@@ -289,11 +292,7 @@ func (o *operations) directoryMake(ctx context.Context, _ *calling, params json.
 	return protocol.DirectoryMakeResult{Value: protocol.Directory{Digest: d.String()}}, nil
 }
 
-func (o *operations) directoryFilter(ctx context.Context, _ *calling, params json.RawMessage) (any, error) {
-	var p protocol.DirectoryFilterParams
-	if err := protocol.Decode(params, &p); err != nil {
-		return nil, err
-	}
+func (o *operations) directoryFilter(ctx context.Context, _ *calling, p protocol.DirectoryFilterParams) (any, error) {
 	d, err := parseDigest(p.Directory.Digest)
 	if err != nil {
 		return nil, err
@@ -308,11 +307,7 @@ func (o *operations) directoryFilter(ctx context.Context, _ *calling, params jso
 	return protocol.DirectoryFilterResult{Value: protocol.Directory{Digest: out.String()}}, nil
 }
 
-func (o *operations) directoryGet(ctx context.Context, _ *calling, params json.RawMessage) (any, error) {
-	var p protocol.DirectoryGetParams
-	if err := protocol.Decode(params, &p); err != nil {
-		return nil, err
-	}
+func (o *operations) directoryGet(ctx context.Context, _ *calling, p protocol.DirectoryGetParams) (any, error) {
 	d, err := parseDigest(p.Directory.Digest)
 	if err != nil {
 		return nil, err
@@ -329,11 +324,7 @@ func (o *operations) directoryGet(ctx context.Context, _ *calling, params json.R
 	return protocol.DirectoryGetResult{Entry: wireEntry(e)}, nil
 }
 
-func (o *operations) directoryList(ctx context.Context, _ *calling, params json.RawMessage) (any, error) {
-	var p protocol.DirectoryListParams
-	if err := protocol.Decode(params, &p); err != nil {
-		return nil, err
-	}
+func (o *operations) directoryList(ctx context.Context, _ *calling, p protocol.DirectoryListParams) (any, error) {
 	d, err := parseDigest(p.Directory.Digest)
 	if err != nil {
 		return nil, err
@@ -351,40 +342,34 @@ func (o *operations) directoryList(ctx context.Context, _ *calling, params json.
 		}
 		d = e.Digest
 	}
-	var all []protocol.Entry
+	var page []protocol.Entry
 	err = tree.Walk(ctx, o.e.c.Store, d, func(e tree.Entry) error {
-		if e.Path > p.After {
-			all = append(all, wireEntry(e))
+		switch {
+		case e.Path > p.After && len(page) > protocol.MaxEntries:
+			return errPageFull
+		case e.Path > p.After:
+			page = append(page, wireEntry(e))
 		}
-		if !p.Recursive && e.Kind == tree.KindDirectory {
+		// What is below a folder sorts before the folder's name and the character behind "/".
+		if e.Kind == tree.KindDirectory && (!p.Recursive || e.Path+"0" <= p.After) {
 			return fs.SkipDir
 		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errPageFull) {
 		return nil, err
 	}
-	slices.SortFunc(all, func(a, b protocol.Entry) int {
-		switch {
-		case a.Path < b.Path:
-			return -1
-		case a.Path > b.Path:
-			return 1
-		}
-		return 0
-	})
-	more := len(all) > protocol.MaxEntries
+	more := len(page) > protocol.MaxEntries
 	if more {
-		all = all[:protocol.MaxEntries]
+		page = page[:protocol.MaxEntries]
 	}
-	return protocol.DirectoryListResult{Entries: all, More: more}, nil
+	return protocol.DirectoryListResult{Entries: page, More: more}, nil
 }
 
-func (o *operations) reportParse(ctx context.Context, _ *calling, params json.RawMessage) (any, error) {
-	var p protocol.ReportParseParams
-	if err := protocol.Decode(params, &p); err != nil {
-		return nil, err
-	}
+// errPageFull ends a walk that has more than a page.
+var errPageFull = errors.New("the page is full")
+
+func (o *operations) reportParse(ctx context.Context, _ *calling, p protocol.ReportParseParams) (any, error) {
 	d, err := parseDigest(p.JUnit.Digest)
 	if err != nil {
 		return nil, err
@@ -402,12 +387,11 @@ func (o *operations) reportParse(ctx context.Context, _ *calling, params json.Ra
 	}}, nil
 }
 
-func (o *operations) toolFind(_ context.Context, c *calling, params json.RawMessage) (any, error) {
-	var p protocol.ToolFindParams
-	if err := protocol.Decode(params, &p); err != nil {
+func (o *operations) toolFind(ctx context.Context, c *calling, p protocol.ToolFindParams) (any, error) {
+	if err := checkToolName(p.Name); err != nil {
 		return nil, err
 	}
-	t, err := findTool(o.e.c.Lookup, p.Name)
+	t, err := o.e.tools.find(ctx, p.Name, "")
 	if err != nil {
 		return nil, err
 	}

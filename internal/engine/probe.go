@@ -24,9 +24,9 @@ import (
 type stageRecord struct {
 	// Value is what the stage returned, in canonical JSON.
 	Value json.RawMessage `json:"value"`
-	// Files and Tools are what the stage turned out to depend on besides its key. A result is used only while they are as they were.
-	Files []session.ReadFile `json:"files,omitempty"`
-	Tools []toolUse          `json:"tools,omitempty"`
+	// Reads and Tools are what the stage turned out to depend on besides its key. A result is used only while they are as they were.
+	Reads session.Reads `json:"reads"`
+	Tools []toolUse     `json:"tools,omitempty"`
 	// Run is the run that made the result; its history has the log.
 	Run      string        `json:"run"`
 	Duration time.Duration `json:"duration_ns"`
@@ -72,7 +72,7 @@ func elements(s *plan.Stage, list json.RawMessage) ([]json.RawMessage, error) {
 // lookUp computes the key of a node from its inputs and looks for a result that can be used.
 func (e *Engine) lookUp(ctx context.Context, n *node, in map[string]json.RawMessage, p *prepared, present *presence, why *reasons, noCache bool) (probed, error) {
 	if n.stage.Effect() {
-		return probed{reasons: []event.Reason{{Kind: "effect", Text: "it is an effect, which always runs"}}}, nil
+		return probed{reasons: []event.Reason{{Kind: event.ReasonEffect, Text: "it is an effect, which always runs"}}}, nil
 	}
 	key := plan.Key{
 		Stage: n.stage.Name, Function: n.stage.Function, Program: p.session.Digest, Inputs: in,
@@ -81,7 +81,7 @@ func (e *Engine) lookUp(ctx context.Context, n *node, in map[string]json.RawMess
 	out := probed{document: key.Document()}
 	out.key = digest.OfBytes(out.document)
 	if noCache {
-		out.reasons = []event.Reason{{Kind: "no-cache", Text: "the cache is not to be used"}}
+		out.reasons = []event.Reason{{Kind: event.ReasonNoCache, Text: "the cache is not to be used"}}
 		return out, nil
 	}
 	value, ok, err := e.c.Cache.Get(ctx, actioncache.Stage, out.key)
@@ -94,7 +94,7 @@ func (e *Engine) lookUp(ctx context.Context, n *node, in map[string]json.RawMess
 	}
 	var rec stageRecord
 	if err := json.Unmarshal(value, &rec); err != nil {
-		out.reasons = []event.Reason{{Kind: "result", Text: "its stored result cannot be read"}}
+		out.reasons = []event.Reason{{Kind: event.ReasonResult, Text: "its stored result cannot be read"}}
 		return out, nil
 	}
 	reason, err := e.unusable(ctx, &rec, p, present)
@@ -111,29 +111,27 @@ func (e *Engine) lookUp(ctx context.Context, n *node, in map[string]json.RawMess
 
 // unusable tells why a result that was found cannot be used, or nil.
 func (e *Engine) unusable(ctx context.Context, rec *stageRecord, p *prepared, present *presence) (*event.Reason, error) {
-	if len(rec.Files) > 0 {
-		name, err := p.session.Changed(ctx, rec.Files)
-		if err != nil {
-			return nil, err
-		}
-		if name != "" {
-			return &event.Reason{Kind: "file", Subject: name, Text: fmt.Sprintf("%s, which it read while it ran, changed", name)}, nil
-		}
+	name, err := p.session.Changed(ctx, rec.Reads)
+	if err != nil {
+		return nil, err
+	}
+	if name != "" {
+		return &event.Reason{Kind: event.ReasonFile, Subject: name, Text: fmt.Sprintf("%s, which it read while it ran, changed", name)}, nil
 	}
 	for _, t := range rec.Tools {
-		if now, err := findTool(e.c.Lookup, t.Name); err != nil || now != t {
-			return &event.Reason{Kind: "tool", Subject: t.Name, Text: fmt.Sprintf("the tool %s changed", t.Name)}, nil
+		if now, err := e.tools.find(ctx, t.Name, t.Search); err != nil || now != t {
+			return &event.Reason{Kind: event.ReasonTool, Subject: t.Name, Text: fmt.Sprintf("the tool %s changed", t.Name)}, nil
 		}
 	}
 	artifacts, err := plan.Artifacts(rec.Value)
 	if err != nil {
-		return &event.Reason{Kind: "result", Text: "its stored result cannot be read"}, nil
+		return &event.Reason{Kind: event.ReasonResult, Text: "its stored result cannot be read"}, nil
 	}
 	missing, err := present.missing(ctx, artifacts)
 	if err != nil || missing == "" {
 		return nil, err
 	}
-	return &event.Reason{Kind: "result", Subject: missing, Text: fmt.Sprintf("its output %s is not in the store any more", missing)}, nil
+	return &event.Reason{Kind: event.ReasonResult, Subject: missing, Text: fmt.Sprintf("its output %s is not in the store any more", missing)}, nil
 }
 
 // presence checks whether artifacts are in the store, each once for a run.

@@ -11,7 +11,6 @@ import (
 	"github.com/towpath/towpath/internal/cas"
 	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/event"
-	"github.com/towpath/towpath/internal/history"
 	"github.com/towpath/towpath/internal/plan"
 	"github.com/towpath/towpath/internal/tree"
 )
@@ -26,11 +25,11 @@ const maxDocument = 64 << 20
 // gone; then it says less, and never something wrong.
 type reasons struct {
 	store    cas.Store
-	last     map[string]history.Stage
+	last     map[string]LastCall
 	manifest plan.Manifest
 }
 
-func newReasons(store cas.Store, last map[string]history.Stage, manifest plan.Manifest) *reasons {
+func newReasons(store cas.Store, last map[string]LastCall, manifest plan.Manifest) *reasons {
 	return &reasons{store: store, last: last, manifest: manifest}
 }
 
@@ -38,43 +37,43 @@ func newReasons(store cas.Store, last map[string]history.Stage, manifest plan.Ma
 func (r *reasons) changed(ctx context.Context, name string, key digest.Digest, now plan.Key) []event.Reason {
 	before, ok := r.last[name]
 	if !ok || before.Key == "" {
-		return []event.Reason{{Kind: "first", Text: "it has not been run here before"}}
+		return []event.Reason{{Kind: event.ReasonFirst, Text: "it has not been run here before"}}
 	}
 	if before.Key == key.String() {
-		return []event.Reason{{Kind: "result", Text: "nothing changed, but there is no result of it: it failed, or the cache was cleared"}}
+		return []event.Reason{{Kind: event.ReasonResult, Text: "nothing changed, but there is no result of it: it failed, or the cache was cleared"}}
 	}
 	then, err := r.keyOf(ctx, before.Key)
 	if err != nil {
-		return []event.Reason{{Kind: "other", Text: "something changed since run " + before.Run + ", of which the cache holds no record any more"}}
+		return []event.Reason{{Kind: event.ReasonOther, Text: "something changed since run " + before.Run + ", of which the cache holds no record any more"}}
 	}
 	var out []event.Reason
 	if then.Program != now.Program {
 		out = append(out, r.program(ctx, then.Program)...)
 	}
 	if then.Isolation != now.Isolation {
-		out = append(out, event.Reason{Kind: "other", Subject: "isolation", Text: fmt.Sprintf("the isolation of steps was %s and is %s", then.Isolation, now.Isolation)})
+		out = append(out, event.Reason{Kind: event.ReasonOther, Subject: "isolation", Text: fmt.Sprintf("the isolation of steps was %s and is %s", then.Isolation, now.Isolation)})
 	}
 	if then.Protocol != now.Protocol {
-		out = append(out, event.Reason{Kind: "other", Subject: "protocol", Text: "tow speaks another version of the protocol"})
+		out = append(out, event.Reason{Kind: event.ReasonOther, Subject: "protocol", Text: "tow speaks another version of the protocol"})
 	}
 	if then.Function != now.Function {
-		out = append(out, event.Reason{Kind: "program", Subject: now.Function, Text: fmt.Sprintf("its function was %s and is %s", then.Function, now.Function)})
+		out = append(out, event.Reason{Kind: event.ReasonProgram, Subject: now.Function, Text: fmt.Sprintf("its function was %s and is %s", then.Function, now.Function)})
 	}
 	for _, in := range slices.Sorted(maps.Keys(now.Inputs)) {
 		was, had := then.Inputs[in]
 		if !had {
-			out = append(out, event.Reason{Kind: "input", Subject: in, Text: "input " + in + " is new"})
+			out = append(out, event.Reason{Kind: event.ReasonInput, Subject: in, Text: "input " + in + " is new"})
 		} else if string(was) != string(now.Inputs[in]) {
 			out = append(out, r.input(ctx, in, was, now.Inputs[in])...)
 		}
 	}
 	for _, in := range slices.Sorted(maps.Keys(then.Inputs)) {
 		if _, has := now.Inputs[in]; !has {
-			out = append(out, event.Reason{Kind: "input", Subject: in, Text: "input " + in + " is gone"})
+			out = append(out, event.Reason{Kind: event.ReasonInput, Subject: in, Text: "input " + in + " is gone"})
 		}
 	}
 	if len(out) == 0 {
-		out = []event.Reason{{Kind: "other", Text: "its key changed"}}
+		out = []event.Reason{{Kind: event.ReasonOther, Text: "its key changed"}}
 	}
 	return out
 }
@@ -93,7 +92,7 @@ func (r *reasons) keyOf(ctx context.Context, text string) (plan.Key, error) {
 
 // program names the files of the pipeline program that changed.
 func (r *reasons) program(ctx context.Context, before digest.Digest) []event.Reason {
-	unknown := []event.Reason{{Kind: "program", Text: "the pipeline program changed"}}
+	unknown := []event.Reason{{Kind: event.ReasonProgram, Text: "the pipeline program changed"}}
 	doc, err := cas.ReadAll(ctx, r.store, before, maxDocument)
 	if err != nil {
 		return unknown
@@ -104,7 +103,7 @@ func (r *reasons) program(ctx context.Context, before digest.Digest) []event.Rea
 	}
 	var out []event.Reason
 	if then.Runtime != r.manifest.Runtime {
-		out = append(out, event.Reason{Kind: "program", Subject: "runtime", Text: fmt.Sprintf("the pipeline program ran on %s and runs on %s", then.Runtime, r.manifest.Runtime)})
+		out = append(out, event.Reason{Kind: event.ReasonProgram, Subject: "runtime", Text: fmt.Sprintf("the pipeline program ran on %s and runs on %s", then.Runtime, r.manifest.Runtime)})
 	}
 	names := maps.Clone(then.Files)
 	maps.Copy(names, r.manifest.Files)
@@ -113,11 +112,11 @@ func (r *reasons) program(ctx context.Context, before digest.Digest) []event.Rea
 		is, has := r.manifest.Files[name]
 		switch {
 		case !had:
-			out = append(out, event.Reason{Kind: "program", Subject: name, Text: name + " is a new part of the pipeline program"})
+			out = append(out, event.Reason{Kind: event.ReasonProgram, Subject: name, Text: name + " is a new part of the pipeline program"})
 		case !has:
-			out = append(out, event.Reason{Kind: "program", Subject: name, Text: name + " is no part of the pipeline program any more"})
+			out = append(out, event.Reason{Kind: event.ReasonProgram, Subject: name, Text: name + " is no part of the pipeline program any more"})
 		case was != is:
-			out = append(out, event.Reason{Kind: "program", Subject: name, Text: name + " of the pipeline program changed"})
+			out = append(out, event.Reason{Kind: event.ReasonProgram, Subject: name, Text: name + " of the pipeline program changed"})
 		}
 	}
 	if len(out) == 0 {
@@ -135,9 +134,9 @@ func (r *reasons) input(ctx context.Context, name string, was, is json.RawMessag
 		}
 	}
 	if strings.Contains(string(was), `"$`) || strings.Contains(string(is), `"$`) {
-		return []event.Reason{{Kind: "input", Subject: name, Text: "input " + name + " changed"}}
+		return []event.Reason{{Kind: event.ReasonInput, Subject: name, Text: "input " + name + " changed"}}
 	}
-	return []event.Reason{{Kind: "parameter", Subject: name, Text: fmt.Sprintf("%s was %s and is %s", name, short(was), short(is))}}
+	return []event.Reason{{Kind: event.ReasonParameter, Subject: name, Text: fmt.Sprintf("%s was %s and is %s", name, short(was), short(is))}}
 }
 
 // files names the files of a directory that changed.
@@ -149,10 +148,10 @@ func (r *reasons) files(ctx context.Context, input string, from, to digest.Diges
 	var out []event.Reason
 	for i, c := range changes {
 		if i == maxChanges {
-			out = append(out, event.Reason{Kind: "file", Subject: input, Text: input + ": and more files changed"})
+			out = append(out, event.Reason{Kind: event.ReasonFile, Subject: input, Text: input + ": and more files changed"})
 			break
 		}
-		out = append(out, event.Reason{Kind: "file", Subject: c.Path, Text: fmt.Sprintf("%s: %s %s", input, c.Path, verb(c.Kind))})
+		out = append(out, event.Reason{Kind: event.ReasonFile, Subject: c.Path, Text: fmt.Sprintf("%s: %s %s", input, c.Path, verb(c.Kind))})
 	}
 	return out
 }

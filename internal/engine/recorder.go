@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/towpath/towpath/internal/event"
-	"github.com/towpath/towpath/internal/history"
 )
 
 // recorder numbers the events of a run and hands them to the history and the sink, one at a time.
@@ -17,7 +16,7 @@ type recorder struct {
 	id     string
 	now    func() time.Time
 	sink   event.Sink
-	writer history.Writer
+	writer RunWriter
 
 	mu  sync.Mutex
 	seq int64
@@ -29,10 +28,10 @@ const maxBegins = 1000
 // record begins a run in the history.
 func (e *Engine) record(ctx context.Context, sink event.Sink) (*recorder, error) {
 	at := e.c.Now()
-	w, err := e.c.History.Begin(ctx, newRunID(at))
+	w, err := e.c.Journal.Begin(ctx, newRunID(at))
 	for tries := 0; errors.Is(err, fs.ErrExist) && tries < maxBegins; tries++ {
 		at = at.Add(runIDTick) // another process began a run at the same moment
-		w, err = e.c.History.Begin(ctx, newRunID(at))
+		w, err = e.c.Journal.Begin(ctx, newRunID(at))
 	}
 	if err != nil {
 		return nil, err

@@ -11,7 +11,6 @@ import (
 
 	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/event"
-	"github.com/towpath/towpath/internal/history"
 	"github.com/towpath/towpath/internal/plan"
 	"github.com/towpath/towpath/internal/sched"
 	"github.com/towpath/towpath/internal/session"
@@ -72,6 +71,9 @@ type run struct {
 	reasons *reasons
 	present *presence
 
+	stopping context.Context // ends when the run stops
+	stop     context.CancelCauseFunc
+
 	workerOnce sync.Once // shared: the first call starts the worker
 	worker     *session.Worker
 	workerErr  error
@@ -80,7 +82,7 @@ type run struct {
 	firstErr  error
 	saved     time.Duration
 	counts    map[event.Outcome]int
-	remember  map[string]history.Stage
+	remember  map[string]LastCall
 	cancelled error
 }
 
@@ -89,7 +91,7 @@ func newRun(e *Engine, q Request, p *prepared, ops *operations, rec *recorder) *
 		e: e, q: q, p: p, ops: ops, rec: rec, began: e.c.Now(),
 		sched:   sched.New(sched.Config{Slots: e.c.Jobs, Probes: 2 * runtime.GOMAXPROCS(0)}),
 		byStage: make(map[*plan.Stage]*node, len(p.stages)), answers: make(chan answer),
-		program: p.session.Digest, present: newPresence(e.c.Store), counts: map[event.Outcome]int{}, remember: map[string]history.Stage{},
+		program: p.session.Digest, present: newPresence(e.c.Store), counts: map[event.Outcome]int{}, remember: map[string]LastCall{},
 	}
 	r.reasons = newReasons(e.c.Store, p.last, p.session.Manifest)
 	ops.run = r
@@ -111,14 +113,15 @@ func (r *run) run(ctx context.Context) (Result, error) {
 	r.loop(ctx)
 	r.p.session.Close() // before the end is told, so that nothing happens after it
 	result := r.finish()
-	remembered := r.e.c.History.Remember(context.WithoutCancel(ctx), r.remember)
+	remembered := r.e.c.Journal.Remember(context.WithoutCancel(ctx), r.remember)
 	return result, errors.Join(r.rec.close(), remembered)
 }
 
 // loop asks the scheduler what to do until every node has ended and everything that was started has been answered.
 func (r *run) loop(ctx context.Context) {
-	work, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
+	work := context.WithoutCancel(ctx)
+	r.stopping, r.stop = context.WithCancelCause(work)
+	defer r.stop(nil)
 	open := 0
 	interrupted := ctx.Done()
 	for {
@@ -139,6 +142,7 @@ func (r *run) loop(ctx context.Context) {
 				nodeCtx := r.cancellable(work, n)
 				go func() { r.answers <- r.call(nodeCtx, n) }()
 			case sched.Stop:
+				r.stop(errStopped)
 				n.cancel(errStopped)
 			case sched.Ended:
 				r.end(n, r.sched.State(a.Node), r.firstErr, 0)
@@ -244,9 +248,9 @@ func (r *run) end(n *node, state sched.State, failure error, d time.Duration) {
 	switch {
 	case n.isFanOut() || n.began.IsZero():
 	case n.outcome == event.Succeeded:
-		r.remember[n.name] = history.Stage{Run: r.rec.id, Key: finished.Key, Duration: d}
+		r.remember[n.name] = LastCall{Run: r.rec.id, Key: finished.Key, Duration: d}
 	case n.outcome == event.Failed:
-		r.remember[n.name] = history.Stage{Run: r.rec.id, Key: finished.Key, Duration: r.p.last[n.name].Duration}
+		r.remember[n.name] = LastCall{Run: r.rec.id, Key: finished.Key, Duration: r.p.last[n.name].Duration}
 	}
 	r.rec.emit(finished)
 }
@@ -289,9 +293,13 @@ func (r *run) finish() Result {
 	case r.first != nil:
 		result.Outcome = event.Failed
 		result.Failure = describe(r.firstErr, r.first)
-		result.ExitCode = exitCode(r.firstErr)
+		result.ExitCode = ExitCode(r.firstErr)
 	case r.cancelled != nil:
 		result.Outcome, result.ExitCode = event.Cancelled, ExitCancelled
+	case !r.sched.Done():
+		// Never seen, and never to be taken for a success.
+		err := fmt.Errorf("the run ended before all of its stages had: %v", r.sched.Counts())
+		result.Outcome, result.ExitCode, result.Failure = event.Failed, ExitFault, describe(err, nil)
 	}
 	done := event.RunFinished{
 		Outcome: result.Outcome, ExitCode: result.ExitCode, Duration: r.e.c.Now().Sub(r.began), Saved: r.saved, Failure: result.Failure,
@@ -318,12 +326,10 @@ func (r *run) valueOf(s *plan.Stage) []json.RawMessage {
 	return out
 }
 
-// startWorker returns the process of the program, which the first stage that has to be called starts.
-func (r *run) startWorker(ctx context.Context) (*session.Worker, error) {
-	r.workerOnce.Do(func() {
-		// The process outlives the call that happens to be the first.
-		r.worker, r.workerErr = r.p.session.Worker(context.WithoutCancel(ctx))
-	})
+// startWorker returns the process of the program, which the first stage that has to be called starts. It is for all of them, so it is the end of the run
+// and not that of a call that ends the wait for it.
+func (r *run) startWorker() (*session.Worker, error) {
+	r.workerOnce.Do(func() { r.worker, r.workerErr = r.p.session.Worker(r.stopping) })
 	return r.worker, r.workerErr
 }
 

@@ -33,39 +33,33 @@ type stepRecord struct {
 }
 
 // stepRun runs one command, or finds that it has been run.
-func (o *operations) stepRun(ctx context.Context, c *calling, params json.RawMessage) (any, error) {
-	var p protocol.StepRunParams
-	if err := protocol.Decode(params, &p); err != nil {
-		return nil, err
-	}
-	action, err := o.action(ctx, p)
+func (o *operations) stepRun(ctx context.Context, c *calling, p protocol.StepRunParams) (any, error) {
+	action, err := o.action(ctx, c, p)
 	if err != nil {
 		return nil, err
 	}
-	key := action.Digest()
+	s := &step{o: o, c: c, p: p, action: action, key: action.Digest(), number: c.nextStep()}
+	if c.node.stage.Effect() || o.run.q.NoCache {
+		return s.execute(ctx)
+	}
 	// Two equal steps at once are one step: the second finds what the first has recorded.
-	unlock, err := o.locks.lock(ctx, key)
+	unlock, err := o.locks.lock(ctx, s.key)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	s := &step{o: o, c: c, p: p, action: action, key: key, number: c.nextStep()}
-	o.run.rec.emit(event.StepStarted{Stage: c.node.name, Step: s.number, Args: p.Args, Key: key.String()})
-	c.writeLog("$ " + shellWords(p.Args) + "\n")
-	if !c.node.stage.Effect() && !o.run.q.NoCache {
-		rec, err := s.lookUp(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if rec != nil {
-			return s.cached(*rec)
-		}
+	rec, err := s.lookUp(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if rec != nil {
+		return s.cached(*rec), nil
 	}
 	return s.execute(ctx)
 }
 
-// action makes the canonical form of a step.
-func (o *operations) action(ctx context.Context, p protocol.StepRunParams) (executor.Action, error) {
+// action makes the canonical form of a step. The program of the machine that it runs, and those that the stage was given, are part of it.
+func (o *operations) action(ctx context.Context, c *calling, p protocol.StepRunParams) (executor.Action, error) {
 	size := 0
 	for _, a := range p.Args {
 		size += len(a) + 1
@@ -82,7 +76,20 @@ func (o *operations) action(ctx context.Context, p protocol.StepRunParams) (exec
 	if err != nil {
 		return executor.Action{}, err
 	}
-	return executor.NewAction(command, root, executor.Platform(o.e.c.Executor.Isolation()))
+	if len(p.Args) > 0 && p.Args[0] != "" {
+		tool, ok, err := o.e.tools.ofStep(ctx, p.Args, p.Env)
+		if err != nil {
+			return executor.Action{}, err
+		}
+		if ok && !c.uses(tool) {
+			c.use(tool)
+		}
+	}
+	platform := executor.Platform(o.e.c.Executor.Isolation())
+	for _, t := range c.toolsUsed() {
+		platform = append(platform, toolProperty(t))
+	}
+	return executor.NewAction(command, root, platform)
 }
 
 // step is one step under way.
@@ -116,10 +123,17 @@ func (s *step) lookUp(ctx context.Context) (*stepRecord, error) {
 	return &rec, nil
 }
 
-func (s *step) cached(rec stepRecord) (any, error) {
+// started tells that the step begins.
+func (s *step) started() {
+	s.o.run.rec.emit(event.StepStarted{Stage: s.c.node.name, Step: s.number, Args: s.p.Args, Key: s.key.String()})
+	s.c.writeLog("$ " + shellWords(s.p.Args) + "\n")
+}
+
+func (s *step) cached(rec stepRecord) protocol.StepRunResult {
+	s.started()
 	s.c.writeLog(fmt.Sprintf("(cached: run %s did it)\n", rec.Run))
 	s.o.run.rec.emit(event.StepFinished{Stage: s.c.node.name, Step: s.number, Cached: true, ExitCode: rec.ExitCode, Duration: rec.Duration})
-	return result(rec, true), nil
+	return result(rec, true)
 }
 
 func result(rec stepRecord, cached bool) protocol.StepRunResult {
@@ -141,6 +155,7 @@ func (s *step) execute(ctx context.Context) (any, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+	s.started()
 	stdout, stderr := s.capture(ctx, "stdout"), s.capture(ctx, "stderr")
 	res, err := s.o.e.c.Executor.Execute(ctx, s.action, executor.Options{Stdout: stdout, Stderr: stderr, Accept: s.p.OK.Accepts})
 	outDigest, outErr := stdout.finish()
@@ -162,6 +177,12 @@ func (s *step) execute(ctx context.Context) (any, error) {
 	}
 	if len(res.Missing) > 0 {
 		return nil, s.lacks(res.Missing)
+	}
+	if len(res.Entries) > protocol.MaxEntries {
+		return nil, &protocol.Error{
+			Code: protocol.CodeTooLarge, Message: fmt.Sprintf("%s made %d outputs, at most %d are allowed", shellWords(s.p.Args), len(res.Entries), protocol.MaxEntries),
+			Hint: "declare the folder as the output instead of the files in it",
+		}
 	}
 	rec := stepRecord{
 		ExitCode: res.ExitCode, Stdout: outDigest, Stderr: errDigest, Entries: res.Entries, Root: res.Root, Duration: res.Duration, Run: s.o.run.rec.id,

@@ -57,10 +57,26 @@ const (
 // OK tells whether the outcome is a success.
 func (o Outcome) OK() bool { return o == Succeeded || o == Cached }
 
+// ReasonKind is what sort of a cause a Reason is.
+type ReasonKind string
+
+// The kinds of reasons.
+const (
+	ReasonFirst     ReasonKind = "first"     // it has not been done before
+	ReasonInput     ReasonKind = "input"     // an input has another value
+	ReasonFile      ReasonKind = "file"      // a file changed
+	ReasonParameter ReasonKind = "parameter" // a plain value changed
+	ReasonProgram   ReasonKind = "program"   // the pipeline program changed
+	ReasonTool      ReasonKind = "tool"      // a program of the machine changed
+	ReasonResult    ReasonKind = "result"    // there was a result, and it cannot be used
+	ReasonEffect    ReasonKind = "effect"    // effects always run
+	ReasonNoCache   ReasonKind = "no-cache"  // the cache is not to be used
+	ReasonOther     ReasonKind = "other"
+)
+
 // Reason is one cause of a miss: why a stage or a step has to be done again.
 type Reason struct {
-	// Kind is `first`, `input`, `file`, `parameter`, `program`, `tool`, `variable`, `argument`, `result`, `effect`, `no-cache` or `other`.
-	Kind string `json:"kind"`
+	Kind ReasonKind `json:"kind"`
 	// Subject is what changed: an input's name, a file's path.
 	Subject string `json:"subject,omitempty"`
 	// Text says it to a person: `src/app.py changed`.
@@ -143,8 +159,6 @@ type (
 		Because string `json:"because,omitempty"`
 		// Value is what the stage returned, in canonical JSON (SPEC.md, section 6).
 		Value []byte `json:"-"`
-		// Log is the digest of the stage's log in the CAS; it is empty when nothing was logged.
-		Log string `json:"log,omitempty"`
 	}
 
 	// StepStarted says that a stage runs a command.
@@ -199,10 +213,11 @@ type (
 		Hint    string `json:"hint,omitempty"`
 	}
 
-	// RunRefused is the last event of a run that could not begin, because the pipeline or its use is wrong. The history has no such run.
+	// RunRefused is the last event of a run that could not begin: the pipeline or its use is wrong, or the machine failed. The history has no such run.
 	RunRefused struct {
-		// Message says what is wrong, as tow says it on standard error.
-		Message string `json:"message"`
+		ExitCode int `json:"exit_code"`
+		// Failure says what is wrong; tow says it on standard error as well.
+		Failure *Failure `json:"failure"`
 	}
 
 	// RunFinished is the last event of a run.

@@ -20,14 +20,14 @@ func all() []Event {
 		StageCached{Stage: "a", Key: "k", From: "r", Saved: 5},
 		StageStarted{Stage: "a", Key: "k", Reasons: []Reason{{Kind: "file", Subject: "x", Text: "x changed"}}},
 		StageFinished{Stage: "a", Outcome: Failed, Failure: &Failure{Code: "failed", Message: "m", File: "p.py", Line: 3}},
-		StageFinished{Stage: "a", Outcome: Succeeded, Value: []byte(`{"a":1}`), Log: "d"},
+		StageFinished{Stage: "a", Outcome: Succeeded, Value: []byte(`{"a":1}`)},
 		StepStarted{Stage: "a", Step: 1, Args: []string{"x"}, Key: "k"},
 		StepOutput{Stage: "a", Step: 1, Stream: "stdout", Text: "hi\n"},
 		StepFinished{Stage: "a", Step: 1, Cached: true, ExitCode: 2, Duration: 4},
 		StageLog{Stage: "a", Level: "info", Message: "m", Fields: map[string]any{"k": "v"}},
 		ProgramOutput{Stream: "stdout", Text: "x"},
 		Warning{Message: "m", Hint: "h"},
-		RunRefused{Message: "m"},
+		RunRefused{ExitCode: 2, Failure: &Failure{Code: "pipeline", Message: "m"}},
 		RunFinished{Outcome: Succeeded, Succeeded: 1, Duration: 9},
 	}
 }

@@ -89,11 +89,6 @@ func (e *AmbiguousError) Error() string {
 	return fmt.Sprintf("%q is the beginning of %d run ids, %s and %s among them", e.Ref, len(e.Fits), e.Fits[0], e.Fits[1])
 }
 
-// NewID makes the id of a run that starts at t: sortable by time, short enough to type, unique by the random n.
-func NewID(t time.Time, n uint16) string {
-	return fmt.Sprintf("%s-%04x", t.UTC().Format("20060102-150405"), n)
-}
-
 // Summarize reads the events of a run into a Summary.
 func Summarize(id string, each func(fn func(event.Record) error) error) (Summary, error) {
 	s := Summary{ID: id, Targets: []string{}}

@@ -57,7 +57,7 @@ func sorted(words string) string {
 
 func TestSelectRefusesWhatIsNotThere(t *testing.T) {
 	many := []protocol.Stage{stage("publish_wheel"), stage("test[shard=0]"), stage("fan", input("x", typ("int"), each(value("[1]"))))}
-	for _, name := range strings.SplitSeq("abcdefghijkl", "") {
+	for name := range strings.SplitSeq("abcdefghijkl", "") {
 		many = append(many, stage("other_"+name))
 	}
 	few := planOf(stage("build"), stage("test"))

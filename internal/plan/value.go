@@ -14,9 +14,6 @@ import (
 	"github.com/towpath/towpath/protocol"
 )
 
-// MaxValue is the largest value of a stage, in bytes of canonical JSON (SPEC.md, section 8).
-const MaxValue = 4 << 20
-
 // CheckValue reports why raw, a value in canonical JSON, is not of type t.
 func CheckValue(t protocol.Type, raw json.RawMessage) error {
 	v, err := decodeValue(raw)

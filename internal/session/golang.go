@@ -145,11 +145,44 @@ func (s *goSources) findSDK(ctx context.Context, c Config, p Program, mod, work 
 		uses, replaces = append(uses, more...), replaced
 	}
 	slices.Sort(uses)
+	uses = slices.Compact(uses)
+	versions, err := s.requiredSDK(ctx, p, uses)
+	if err != nil {
+		return err
+	}
+	for _, v := range versions {
+		// A workspace still asks for the go.mod of the version that a module requires, which may never have been published.
+		replaces += fmt.Sprintf("replace %s %s => %q\n", sdkModule, v, sdk)
+	}
 	text := "go " + goVersion(s.version) + "\n"
-	for _, u := range append(slices.Compact(uses), sdk) {
+	for _, u := range append(uses, sdk) {
 		text += fmt.Sprintf("use %q\n", u)
 	}
 	return s.writeWork(c, text+replaces)
+}
+
+// requiredSDK returns the versions of the SDK that modules require.
+func (s *goSources) requiredSDK(ctx context.Context, p Program, modules []string) ([]string, error) {
+	var versions []string
+	for _, dir := range modules {
+		out, err := s.run(ctx, p.Path, "mod", "edit", "-json", filepath.Join(dir, "go.mod"))
+		if err != nil {
+			return nil, err
+		}
+		var doc struct {
+			Require []struct{ Path, Version string }
+		}
+		if err := json.Unmarshal(out, &doc); err != nil {
+			return nil, fmt.Errorf("read the go.mod in %s: %w", dir, err)
+		}
+		for _, r := range doc.Require {
+			if r.Path == sdkModule {
+				versions = append(versions, r.Version)
+			}
+		}
+	}
+	slices.Sort(versions)
+	return slices.Compact(versions), nil
 }
 
 // readWork returns what the user's own go.work says: the folders of its modules, and its replacements in the form of a go.work elsewhere.

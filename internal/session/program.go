@@ -236,8 +236,7 @@ func real(path string) (string, error) {
 
 // reason is what went wrong with a path, without the path.
 func reason(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe.Err
 	}
 	return err

@@ -203,6 +203,14 @@ func listing(path, filter string) digest.Digest {
 	return namesDigest(names)
 }
 
+// listedNames returns the digest of the names that a worker told of. The protocol does not tell an empty folder from one that is not there.
+func listedNames(f protocol.ProgramFolder) digest.Digest {
+	if len(f.Names) == 0 {
+		return listing(f.Path, f.Filter)
+	}
+	return namesDigest(f.Names)
+}
+
 func namesDigest(names []string) digest.Digest {
 	slices.Sort(names)
 	return digest.OfBytes([]byte(strings.Join(names, "\x00")))

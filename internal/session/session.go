@@ -164,11 +164,7 @@ func (s *Session) describe(ctx context.Context, before *record, sdk string, env 
 	} else {
 		r.Files = d.Files
 		for _, f := range d.Folders {
-			names := namesDigest(f.Names)
-			if len(f.Names) == 0 {
-				names = listing(f.Path, f.Filter) // the protocol does not tell an empty folder from one that is not there
-			}
-			r.Folders = append(r.Folders, folder{Path: f.Path, Filter: f.Filter, Names: names})
+			r.Folders = append(r.Folders, folder{Path: f.Path, Filter: f.Filter, Names: listedNames(f)})
 		}
 	}
 	r.Manifest = manifest(s.Program, r.Runtime.Version, r.Files)
@@ -224,8 +220,7 @@ func (s *Session) Close() {
 
 // explain turns what a worker answered to hello, describe and load into an *Error where it is the program's fault.
 func (s *Session) explain(err error) error {
-	var pe *protocol.Error
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*protocol.Error](err); ok {
 		if pe.Code == protocol.CodeInternal || pe.Code == protocol.CodeUnsupported || pe.Code == protocol.CodeCancelled {
 			return fmt.Errorf("describe %s: %w", s.Program.Name(), err)
 		}
@@ -235,8 +230,7 @@ func (s *Session) explain(err error) error {
 		}
 		return e
 	}
-	var lost *LostError
-	if errors.As(err, &lost) {
+	if lost, ok := errors.AsType[*LostError](err); ok {
 		return &Error{
 			Text: fmt.Sprintf("%s could not be loaded: %v", s.Program.Name(), err), Trace: lost.Output,
 			Hint: "loading a pipeline only declares stages; it must not exit, nor wait for something",
@@ -250,34 +244,54 @@ func startsWithSite(message string) bool {
 	return regexp.MustCompile(`^\S[^:\n]*:\d+: `).MatchString(message)
 }
 
-// ReadFile is a file that a stage's function read besides what was declared, by its name in manifests.
+// Reads is what a stage's function read besides what was declared, by names as in manifests.
+type Reads struct {
+	Files   []ReadFile   `json:"files,omitempty"`
+	Folders []ReadFolder `json:"folders,omitempty"`
+}
+
+// ReadFile is a file; its Digest is empty where there was none.
 type ReadFile struct {
 	Name   string `json:"name"`
 	Digest string `json:"digest"`
 }
 
-// Late names the files that a call reported: those that the program read after it was described.
-func (s *Session) Late(files []protocol.ProgramFile) []ReadFile {
-	var out []ReadFile
-	for _, f := range files {
+// ReadFolder is a folder that was listed.
+type ReadFolder struct {
+	Name   string        `json:"name"`
+	Filter string        `json:"filter,omitempty"`
+	Names  digest.Digest `json:"names"`
+}
+
+// Late returns what a call reported: what the program has read since it was described, and that is not part of the manifest.
+func (s *Session) Late(result protocol.StageCallResult) Reads {
+	var out Reads
+	for _, f := range result.Files {
 		name := s.Program.relative(f.Path)
-		if then, ok := s.Manifest.Files[name]; ok && then == f.Digest {
-			continue
+		if then, ok := s.Manifest.Files[name]; !ok || then != f.Digest {
+			out.Files = append(out.Files, ReadFile{Name: name, Digest: f.Digest})
 		}
-		out = append(out, ReadFile{Name: name, Digest: f.Digest})
+	}
+	for _, f := range result.Folders {
+		out.Folders = append(out.Folders, ReadFolder{Name: s.Program.relative(f.Path), Filter: f.Filter, Names: listedNames(f)})
 	}
 	return out
 }
 
-// Changed returns the first of the files that is not any more as it was when it was read, or "".
-func (s *Session) Changed(ctx context.Context, files []ReadFile) (string, error) {
-	for _, f := range files {
+// Changed returns the first of the files and folders that is not any more as it was when it was read, or "".
+func (s *Session) Changed(ctx context.Context, r Reads) (string, error) {
+	for _, f := range r.Files {
 		now, err := s.config.digestFile(ctx, s.Program.absolute(f.Name))
 		if err != nil {
 			return "", err
 		}
 		if now != f.Digest {
 			return f.Name, nil
+		}
+	}
+	for _, f := range r.Folders {
+		if listing(s.Program.absolute(f.Name), f.Filter) != f.Names {
+			return "the list of files in " + f.Name, nil
 		}
 	}
 	return "", nil

@@ -3,7 +3,6 @@ package session
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -204,7 +203,7 @@ func (w *Worker) Call(ctx context.Context, p protocol.StageCallParams, opened fu
 	var r protocol.StageCallResult
 	err := w.call(ctx, protocol.MethodStageCall, p, &r, opened)
 	if err == nil && r.Value == nil {
-		r.Value = json.RawMessage("null")
+		return r, protocol.Errorf(protocol.CodeInternal, "the SDK answered the call of stage %s without a value", p.Stage)
 	}
 	return r, err
 }
@@ -243,7 +242,7 @@ func (w *Worker) lost(ctx context.Context, err error) error {
 	w.mu.Lock()
 	hung := w.hung
 	w.mu.Unlock()
-	why := ""
+	var why string
 	switch {
 	case v != nil:
 		why = v.Error()

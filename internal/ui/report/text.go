@@ -92,9 +92,9 @@ func Reasons(reasons []event.Reason, limit int) string {
 		case r.Text != "":
 			b.WriteString(OneLine(r.Text))
 		case r.Subject != "":
-			b.WriteString(OneLine(r.Kind + " " + r.Subject))
+			b.WriteString(OneLine(string(r.Kind) + " " + r.Subject))
 		default:
-			b.WriteString(OneLine(r.Kind))
+			b.WriteString(OneLine(string(r.Kind)))
 		}
 	}
 	return b.String()

@@ -48,8 +48,8 @@ func Every(tb testing.TB) []event.Event {
 		event.StageLog{Stage: "a", Level: "info", Message: "m", Fields: map[string]any{"k": "v"}},
 		event.ProgramOutput{Stream: "stdout", Text: "x"},
 		event.Warning{Message: "m", Hint: "h"},
-		event.StageFinished{Stage: "a", Outcome: event.Failed, Key: "k", Duration: 2, Failure: failure, Because: "b", Value: []byte(`{"a":1}`), Log: "d"},
-		event.RunRefused{Message: "m"},
+		event.StageFinished{Stage: "a", Outcome: event.Failed, Key: "k", Duration: 2, Failure: failure, Because: "b", Value: []byte(`{"a":1}`)},
+		event.RunRefused{ExitCode: 2, Failure: failure},
 		event.RunFinished{Outcome: event.Failed, ExitCode: 1, Duration: 9, Succeeded: 1, Cached: 1, Failed: 1, Cancelled: 1, Skipped: 1, Saved: 5, FirstFailed: "a", Failure: failure},
 	}
 	var names []string
