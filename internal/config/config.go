@@ -209,8 +209,7 @@ func readTable(path string, below []string) (table, error) {
 	var m map[string]any
 	if err := toml.Unmarshal(b, &m); err != nil {
 		where := path
-		var de *toml.DecodeError
-		if errors.As(err, &de) {
+		if de, ok := errors.AsType[*toml.DecodeError](err); ok {
 			line, col := de.Position()
 			where = fmt.Sprintf("%s:%d:%d", path, line, col)
 		}

@@ -391,8 +391,7 @@ func gone(err error) bool {
 
 // cause strips the absolute path off an error of the os package: the Error has the path already, and a shorter one.
 func cause(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe.Err
 	}
 	return err

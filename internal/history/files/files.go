@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -228,9 +229,7 @@ func (s *Store) Remember(ctx context.Context, stages map[string]history.Stage) e
 	if err != nil {
 		return err
 	}
-	for name, st := range stages {
-		m[name] = st
-	}
+	maps.Copy(m, stages)
 	b, err := json.Marshal(m)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package gitignore
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -185,7 +186,7 @@ func run(t *rapid.T, dir, git string, stdin []byte, args ...string) []byte {
 	cmd.Dir, cmd.Stdin = dir, bytes.NewReader(stdin)
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_SYSTEM="+os.DevNull, "XDG_CONFIG_HOME="+dir)
 	out, err := cmd.Output()
-	if exit, ok := err.(*exec.ExitError); ok && exit.ExitCode() != 1 {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() != 1 {
 		t.Fatalf("git %v: %v\n%s", args, err, exit.Stderr)
 	}
 	return out
