@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -431,8 +432,15 @@ func TestTheEndOfACallEndsItsSteps(t *testing.T) {
 		"cancelled": func(b *bench) { b.cancel(errStopped); b.call.close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, protocol.KindStage, nil)
-			b.steps.Hold()
+			var b *bench
+			b = newBench(t, protocol.KindStage, func(ctx context.Context, _ *fake.Step) (int, error) {
+				<-ctx.Done()
+				for range 10_000 { // whoever does not wait for this has gone on by then
+					runtime.Gosched()
+				}
+				b.did("clean up")
+				return 1, nil
+			})
 			answer := make(chan error, 1)
 			go func() {
 				_, err := b.ops.Handle(t.Context(), 7, "step.run", json.RawMessage(echo))
@@ -446,6 +454,9 @@ func TestTheEndOfACallEndsItsSteps(t *testing.T) {
 			b.mu.Lock()
 			last := b.events[len(b.events)-1]
 			told := len(b.events)
+			if !slices.Equal(b.order, []string{"clean up"}) {
+				t.Errorf("at the end of the call the step had done %v", b.order)
+			}
 			b.mu.Unlock()
 			if _, ok := last.(event.StepFinished); !ok {
 				t.Errorf("the last event is %T", last)
@@ -459,7 +470,7 @@ func TestTheEndOfACallEndsItsSteps(t *testing.T) {
 			if err := b.ops.Notify("log", json.RawMessage(`{"call":1,"level":"info","message":"late","fields":{}}`)); err != nil {
 				t.Errorf("a message after the end: %v", err)
 			}
-			if len(b.events) != told || len(b.order) != 0 {
+			if len(b.events) != told || len(b.order) != 1 {
 				t.Errorf("after the end came %d events, the stores saw %v", len(b.events)-told, b.order)
 			}
 		})
