@@ -201,6 +201,10 @@ func (h *logHandler) Handle(ctx context.Context, record slog.Record) error {
 	if err := json.Unmarshal([]byte(text.String()), &fields); err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
+	fields, err := protocol.CutFields(fields)
+	if err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
 	return h.call.engine.Notify(protocol.MethodLog, protocol.LogParams{
 		Call: h.call.id, Level: logLevel(record.Level), Message: protocol.CutMessage(record.Message), Fields: fields,
 	})

@@ -228,7 +228,7 @@ func (c *Conn) takeRequest(ctx context.Context, h Handler, m message) error {
 func asError(ctx context.Context, err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		cut := *e
-		cut.Message, cut.Trace = CutMessage(e.Message), CutMessage(e.Trace)
+		cut.Message, cut.Hint, cut.Trace = CutMessage(e.Message), CutMessage(e.Hint), CutMessage(e.Trace)
 		return &cut
 	}
 	code := CodeInternal
@@ -295,7 +295,8 @@ func (c *Conn) write(answers uint64, head, value []byte) error {
 }
 
 // Call sends a request and fills result, a pointer or nil, from the answer. Its
-// error is the peer's *Error, or why the connection ended.
+// error is the peer's *Error, or why the connection ended. A result that lacks
+// what the protocol demands, such as the value of a stage.call, is a violation.
 //
 // When ctx ends, Call asks the peer to cancel the request and waits for its
 // answer all the same, because only that tells what the peer did. The cause of
@@ -345,6 +346,9 @@ func (c *Conn) CallWithID(ctx context.Context, method string, params, result any
 		return nil
 	}
 	if err := json.Unmarshal(a.result, result); err != nil {
+		if broken, ok := errors.AsType[*ViolationError](err); ok {
+			return c.failed(broken)
+		}
 		return Errorf(CodeInternal, "result of %s: %v", method, err)
 	}
 	return nil
@@ -400,8 +404,8 @@ func marshalParams(method string, params any) ([]byte, error) {
 	return text, nil
 }
 
-// failed ends the connection because of an error of writing, and returns why it
-// ended, which may have been before.
+// failed ends the connection because of an error, and returns why it ended, which
+// may have been before.
 func (c *Conn) failed(err error) error {
 	c.end(err)
 	return c.Err()

@@ -146,6 +146,8 @@ func TestErrorsArriveWhole(t *testing.T) {
 			return nil, errors.New("a fault")
 		case "long":
 			return nil, errors.New(long)
+		case "hinted":
+			return nil, &protocol.Error{Code: protocol.CodeInvalid, Hint: long}
 		case "list":
 			return []int{1}, nil
 		case "unmarshalable":
@@ -160,12 +162,15 @@ func TestErrorsArriveWhole(t *testing.T) {
 		t.Errorf("wrapped: %+v", err)
 	}
 	for method, want := range map[string]protocol.Code{
-		"plain": protocol.CodeInternal, "long": protocol.CodeInternal, "list": protocol.CodeInternal,
+		"plain": protocol.CodeInternal, "long": protocol.CodeInternal, "hinted": protocol.CodeInvalid, "list": protocol.CodeInternal,
 		"unmarshalable": protocol.CodeInternal, "large": protocol.CodeTooLarge, "nothing": "",
 	} {
 		err := left.Call(t.Context(), method, nil, nil)
 		if protocol.CodeOf(err) != want {
 			t.Errorf("%s: %v, want code %q", method, err, want)
+		}
+		if failure, ok := errors.AsType[*protocol.Error](err); method == "hinted" && (!ok || len(failure.Hint) > protocol.MaxMessage) {
+			t.Errorf("the hint has %d bytes", len(failure.Hint))
 		}
 		if method == "long" && (len(err.Error()) > protocol.MaxMessage || !strings.HasPrefix(long, strings.TrimSuffix(err.Error(), " […]"))) {
 			t.Errorf("the message has %d bytes", len(err.Error()))
@@ -179,6 +184,38 @@ func TestErrorsArriveWhole(t *testing.T) {
 	}
 	if err := left.Err(); err != nil {
 		t.Errorf("the connection has ended: %v", err)
+	}
+}
+
+func TestAResultWithoutItsValueIsAViolation(t *testing.T) {
+	left, _ := pair(t, protocol.Options{}, handler{}, handler{handle: func(_ context.Context, _ uint64, method string, _ json.RawMessage) (any, error) {
+		if method == "null" {
+			return protocol.StageCallResult{}, nil // written as null
+		}
+		return map[string]any{"files": []any{}}, nil
+	}})
+	var result protocol.StageCallResult
+	if err := left.Call(t.Context(), "null", nil, &result); err != nil || string(result.Value) != "null" {
+		t.Errorf("null: %+v, %v", result, err)
+	}
+	err := left.Call(t.Context(), protocol.MethodStageCall, nil, &result)
+	if _, ok := errors.AsType[*protocol.ViolationError](err); !ok || !errors.Is(left.Err(), err) {
+		t.Errorf("no value: %v, and the connection: %v", err, left.Err())
+	}
+}
+
+func TestCutFields(t *testing.T) {
+	fits := protocol.Map[json.RawMessage]{"x": json.RawMessage(`"` + strings.Repeat("x", protocol.MaxFields-8) + `"`)}
+	if got, err := protocol.CutFields(fits); err != nil || len(got["x"]) != protocol.MaxFields-6 {
+		t.Errorf("CutFields = %.100s, %v", got, err)
+	}
+	fits["x"] = json.RawMessage(` "` + strings.Repeat("x", protocol.MaxFields-7) + `"`) // white space does not count
+	got, err := protocol.CutFields(fits)
+	if err != nil || len(got) != 1 || string(got["fields_cut"]) != "65537" {
+		t.Errorf("CutFields = %.100s, %v", got, err)
+	}
+	if _, err := protocol.CutFields(protocol.Map[json.RawMessage]{"x": json.RawMessage(`{`)}); err == nil {
+		t.Error("fields that are not JSON were taken")
 	}
 }
 

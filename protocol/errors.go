@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -114,4 +115,15 @@ func CutMessage(s string) string {
 		end--
 	}
 	return s[:end] + mark
+}
+
+// CutFields returns the fields of a log line, or where they take more than
+// MaxFields bytes in canonical JSON, what section 8 puts in their place: how many
+// bytes they took.
+func CutFields(fields Map[json.RawMessage]) (Map[json.RawMessage], error) {
+	text, err := Canonical(fields)
+	if err != nil || len(text) <= MaxFields {
+		return fields, err
+	}
+	return Map[json.RawMessage]{"fields_cut": json.RawMessage(strconv.Itoa(len(text)))}, nil
 }

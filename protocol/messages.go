@@ -28,7 +28,6 @@ const (
 	MethodReportParse     = "report.parse"
 	MethodToolFind        = "tool.find"
 	MethodLog             = "log"
-	MethodSecretReveal    = "secret.reveal" // reserved
 )
 
 // FDsVariable is the environment variable that names the worker's file
@@ -79,9 +78,9 @@ type DescribeResult struct {
 	// Plan is kept as it was sent, so that its canonical form can be taken of
 	// exactly that. DecodePlan reads it.
 	Plan    json.RawMessage     `json:"plan"`
-	Sites   Map[Site]           `json:"sites"`          // by stage
-	Files   List[ProgramFile]   `json:"files,omitzero"` // nil from a Go worker
-	Folders List[ProgramFolder] `json:"folders,omitzero"`
+	Sites   Map[Site]           `json:"sites"` // by stage
+	Files   List[ProgramFile]   `json:"files"` // in Go, what was read through the SDK; the engine knows the sources
+	Folders List[ProgramFolder] `json:"folders"`
 }
 
 // ProgramFile is a file that a program read, or tried to.
@@ -125,6 +124,21 @@ type StageCallResult struct {
 	Value   json.RawMessage     `json:"value"`
 	Files   List[ProgramFile]   `json:"files"`   // read since describe
 	Folders List[ProgramFolder] `json:"folders"` // listed since describe
+}
+
+// UnmarshalJSON reads the result. One without a value, which is not the same as
+// one whose value is null, is a *ViolationError.
+func (r *StageCallResult) UnmarshalJSON(data []byte) error {
+	type plain StageCallResult // without this method
+	var result plain
+	if err := json.Unmarshal(data, &result); err != nil {
+		return err
+	}
+	if result.Value == nil {
+		return violation("the result of %s has no value", MethodStageCall)
+	}
+	*r = StageCallResult(result)
+	return nil
 }
 
 // PingParams asks whether the peer is alive.
@@ -357,13 +371,7 @@ type LogParams struct {
 	Call    uint64               `json:"call"`
 	Level   LogLevel             `json:"level"`
 	Message string               `json:"message"` // at most MaxMessage bytes
-	Fields  Map[json.RawMessage] `json:"fields"`
-}
-
-// SecretRevealParams is reserved; version 1 answers it with CodeUnsupported.
-type SecretRevealParams struct {
-	Call   uint64 `json:"call"`
-	Secret Secret `json:"secret"`
+	Fields  Map[json.RawMessage] `json:"fields"`  // at most MaxFields bytes in canonical JSON; CutFields
 }
 
 // ElementName returns the name of element i, counted from 0, of a fanned-out

@@ -137,6 +137,28 @@ func TestBoundNameVectors(t *testing.T) {
 	}
 }
 
+func TestResultVectors(t *testing.T) {
+	type vector struct {
+		Name   string          `json:"name"`
+		Method string          `json:"method"`
+		Result json.RawMessage `json:"result"`
+		Error  bool            `json:"error"`
+	}
+	for _, v := range readVectors[vector](t, "results.json") {
+		t.Run(v.Name, func(t *testing.T) {
+			if v.Method != protocol.MethodStageCall {
+				t.Fatalf("no type for the results of %s", v.Method)
+			}
+			var result protocol.StageCallResult
+			err := json.Unmarshal(v.Result, &result)
+			_, violated := errors.AsType[*protocol.ViolationError](err)
+			if violated != v.Error || err != nil && !v.Error {
+				t.Errorf("read as %+v, %v", result, err)
+			}
+		})
+	}
+}
+
 func FuzzReadFrame(f *testing.F) {
 	for _, v := range readVectors[frameVector](f, "frames.json") {
 		stream, err := hex.DecodeString(v.Hex)

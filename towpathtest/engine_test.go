@@ -218,6 +218,10 @@ func TestReportsToolsAndLogs(t *testing.T) {
 	towpath.Logger(ctx).With("a", 1).WithGroup("g").Error("broken", "time", "now")
 	towpath.Log(ctx, slog.LevelDebug, "quiet")
 	logs := engine.Logs()
+	towpath.Log(ctx, slog.LevelInfo, strings.Repeat("m", 70000), "a", strings.Repeat("x", 70000), "b", 1)
+	if long := engine.Logs()[2]; len(long.Message) > protocol.MaxMessage || len(long.Fields) != 1 || long.Fields["fields_cut"] != 70014.0 {
+		t.Errorf("a line that is too long: %d bytes, %v", len(long.Message), long.Fields)
+	}
 	if len(logs) != 2 || logs[0].Level != protocol.LogError || logs[0].Message != "broken" || logs[0].Fields["a"] != 1.0 ||
 		logs[0].Fields["g"].(map[string]any)["time"] != "now" || logs[1].Level != protocol.LogDebug || len(logs[1].Fields) != 0 {
 		t.Errorf("logged %+v", logs)

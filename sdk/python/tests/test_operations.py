@@ -253,6 +253,27 @@ def test_the_other_operations(start: Start) -> None:
     assert engine.answer_to(ident)["result"]["value"] == report
 
 
+def test_texts_and_fields_are_cut(start: Start) -> None:
+    """No message, hint, trace or set of fields takes more than 64 KiB."""
+    engine = start("""
+        @stage
+        def logs() -> None:
+            log("é" * 65536, fits="x" * 65525)
+            log("m", "info", one="x" * 65536, two=2)
+            try:
+                log("m", bad=b"")
+            except OperationError as error:
+                raise OperationError("m" * 70000, code=error.code, hint="h" * 70000)
+    """)
+    ident = engine.call("logs")
+    first, second = engine.asked("log")["params"], engine.asked("log")["params"]
+    assert (first["message"], first["fields"]) == ("é" * 32768, {"fits": "x" * 65525})
+    assert second["fields"] == {"fields_cut": 65554}
+    error = engine.answer_to(ident)["error"]
+    assert error["code"] == "invalid"
+    assert [len(error[name]) <= 65536 for name in ("message", "hint", "trace")] == [True] * 3
+
+
 def test_a_malformed_answer_of_the_engine_is_an_internal_error(start: Start) -> None:
     engine = start(STAGES)
     ident = engine.call("later", command="a")

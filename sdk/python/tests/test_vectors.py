@@ -108,7 +108,9 @@ def test_values(vector: dict[str, Any]) -> None:
 
 
 def test_every_file_of_vectors_is_run() -> None:
-    assert {path.name for path in VECTORS.glob("*.json")} == {"bound_names.json", "canonical.json", "frames.json", "values.json"}
+    run = {"bound_names.json", "canonical.json", "frames.json", "values.json"}
+    only_engine = {"results.json"}  # what an engine takes of a worker
+    assert {path.name for path in VECTORS.glob("*.json")} == run | only_engine
 
 
 def test_any_float_is_read_back_unchanged() -> None:

@@ -95,10 +95,11 @@ def log(message: str, level: Level = "info", **fields: Any) -> None:
     Args:
         message: The text; what is beyond 64 KiB is cut.
         level: `debug`, `info`, `warning` or `error`.
-        fields: Further values, each representable in JSON.
+        fields: Further values, each representable in JSON. Where they take more than 64 KiB, only their size is logged, as `fields_cut`.
 
     Raises:
         ValueError: An unknown level.
+        OperationError: A field is not representable in JSON.
     """
     if level not in LEVELS:
         text = f"unknown log level {level!r}: use one of {', '.join(LEVELS)}"
@@ -108,13 +109,24 @@ def log(message: str, level: Level = "info", **fields: Any) -> None:
         extra = "".join(f" {name}={value!r}" for name, value in fields.items())
         print(f"{level}: {message}{extra}", file=sys.stderr)
     else:
-        call.notify(Ask("log", {"level": level, "message": cut(str(message)), "fields": fields}))
+        call.notify(Ask("log", {"level": level, "message": cut(str(message)), "fields": _cut_fields(fields)}))
 
 
 def cut(text: str, limit: int = MAX_TEXT_BYTES) -> str:
     """Cut `text` to `limit` bytes of UTF-8, and replace what UTF-8 cannot represent."""
     data = text.encode("utf-8", "replace")
     return data[:limit].decode("utf-8", "ignore")
+
+
+def _cut_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    from towpath._json import EncodeError, canonical
+
+    try:
+        size = len(canonical(fields))
+    except EncodeError as error:
+        text = f"log: {error}"
+        raise OperationError(text, code="invalid") from None
+    return fields if size <= MAX_TEXT_BYTES else {"fields_cut": size}
 
 
 def _described(args: Sequence[str]) -> str:
