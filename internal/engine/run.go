@@ -238,7 +238,11 @@ func (r *run) end(n *node, state sched.State, failure error, d time.Duration) {
 	case event.Succeeded, event.Cached:
 		finished.Value = n.value
 	case event.Failed:
-		finished.Failure = describe(failure, n)
+		if n.isFanOut() && len(n.elements) > 0 {
+			finished.Because = "an element of it failed" // and has told why
+		} else {
+			finished.Failure = describe(failure, n)
+		}
 	case event.Cancelled, event.Skipped:
 		finished.Because = r.because(n)
 	}

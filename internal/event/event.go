@@ -155,7 +155,7 @@ type (
 		Key      string        `json:"key,omitempty"`
 		Duration time.Duration `json:"duration_ns"`
 		Failure  *Failure      `json:"failure,omitempty"`
-		// Because says why a stage was skipped or cancelled.
+		// Because says why a stage was skipped or cancelled, or that an element of a fan-out failed; that one has the Failure.
 		Because string `json:"because,omitempty"`
 		// Value is what the stage returned, in canonical JSON (SPEC.md, section 6).
 		Value []byte `json:"-"`

@@ -105,8 +105,10 @@ func Summarize(id string, each func(fn func(event.Record) error) error) (Summary
 			case event.Cached:
 				s.Cached++
 			case event.Failed:
-				s.Ran++
-				s.Failed = append(s.Failed, e.Stage)
+				if e.Failure != nil { // else it is a fan-out, and its element is listed
+					s.Ran++
+					s.Failed = append(s.Failed, e.Stage)
+				}
 			case event.Cancelled, event.Skipped:
 			}
 		case event.RunFinished:

@@ -141,17 +141,10 @@ func (g *Graph) Values(stages []*Stage, given map[string]string, lookup func(str
 			if p.Env != "" {
 				hint += " or the variable " + p.Env
 			}
-			return nil, &UsageError{Text: fmt.Sprintf("parameter %s of stage %s has no value%s", p.Name, s.Name, at(s.Site)), Hint: hint}
+			return nil, &UsageError{Text: Problem{Site: s.Site, Text: fmt.Sprintf("parameter %s of stage %s has no value", p.Name, s.Name)}.String(), Hint: hint}
 		}
 	}
 	return out, nil
-}
-
-func at(site protocol.Site) string {
-	if site.File == "" {
-		return ""
-	}
-	return fmt.Sprintf(" (declared at %s:%d)", site.File, site.Line)
 }
 
 func (g *Graph) checkGiven(given map[string]string) error {

@@ -135,7 +135,7 @@ func TestValues(t *testing.T) {
 			want: `{"b":false,"f":1000.0,"i":-3,"s":"given"}`},
 		{name: "a variable counts more than the default", env: map[string]string{"S": "", "F": "0.5", "B": "T"}, want: `{"b":true,"f":0.5,"i":7,"s":""}`},
 		{name: "no value", env: map[string]string{"F": "2"},
-			err: "parameter b of stage a has no value (declared at pipeline.py:1) | give it with -P b=… or the variable B"},
+			err: "pipeline.py:1: parameter b of stage a has no value | give it with -P b=… or the variable B"},
 		{name: "a value that does not fit", given: map[string]string{"i": "seven"}, env: map[string]string{"F": "2", "B": "1"}, err: `-P i: "seven" is no whole number | `},
 		{name: "a variable that does not fit", env: map[string]string{"F": "2", "B": "perhaps"},
 			err: `the variable B of parameter b: "perhaps" is neither true nor false | whether to`},

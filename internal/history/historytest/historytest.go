@@ -93,7 +93,8 @@ func testRuns(t *testing.T, s history.Store, _ func() history.Store) {
 	for _, id := range []string{"20260102-030405-0002", "20260102-030405-0001", "20260102-030406-0000"} {
 		write(t, s, id, event.RunStarted{Targets: []string{"x"}},
 			event.StageFinished{Stage: "a", Outcome: event.Cached},
-			event.StageFinished{Stage: "b", Outcome: event.Failed},
+			event.StageFinished{Stage: "b", Outcome: event.Failed, Failure: &event.Failure{Code: "failed"}},
+			event.StageFinished{Stage: "whole", Outcome: event.Failed, Because: "an element of it failed"},
 			event.RunFinished{Outcome: event.Failed})
 	}
 	got, err := s.Runs(context.Background(), 2)
@@ -101,8 +102,8 @@ func testRuns(t *testing.T, s history.Store, _ func() history.Store) {
 		t.Fatal(err)
 	}
 	want := []history.Summary{
-		{ID: "20260102-030406-0000", Started: at(0), Targets: []string{"x"}, Outcome: event.Failed, Duration: 3 * time.Second, Ran: 1, Cached: 1, Failed: []string{"b"}},
-		{ID: "20260102-030405-0002", Started: at(0), Targets: []string{"x"}, Outcome: event.Failed, Duration: 3 * time.Second, Ran: 1, Cached: 1, Failed: []string{"b"}},
+		{ID: "20260102-030406-0000", Started: at(0), Targets: []string{"x"}, Outcome: event.Failed, Duration: 4 * time.Second, Ran: 1, Cached: 1, Failed: []string{"b"}},
+		{ID: "20260102-030405-0002", Started: at(0), Targets: []string{"x"}, Outcome: event.Failed, Duration: 4 * time.Second, Ran: 1, Cached: 1, Failed: []string{"b"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

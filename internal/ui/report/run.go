@@ -221,6 +221,9 @@ func (r *Run) end(e event.StageFinished, line Line) {
 	s.Status = Done
 	s.Outcome, s.Duration, s.Failure, s.Because = e.Outcome, e.Duration, e.Failure, e.Because
 	r.done++
+	if e.Outcome == event.Failed && e.Failure == nil && e.Because != "" {
+		return // a fan-out: its element is told
+	}
 	r.ended[e.Outcome] = append(r.ended[e.Outcome], s)
 	if e.Outcome != event.Failed || len(r.ended[event.Failed]) > keptTails {
 		s.tail = nil
