@@ -242,7 +242,7 @@ func readStruct(raw json.RawMessage, v reflect.Value) error {
 		if err := json.Unmarshal(raw, &report); err != nil {
 			return err
 		}
-		*to = newTestReport(report)
+		*to = testReportOf(report)
 		return to.JUnit.check()
 	}
 	var members map[string]json.RawMessage

@@ -12,7 +12,7 @@ import (
 	"github.com/towpath/towpath/towpathtest"
 )
 
-type none = struct{}
+type none = towpath.None
 
 // fn returns a stage function that is never called.
 func fn[In, Out any]() func(context.Context, In) (Out, error) {

@@ -2,85 +2,65 @@ package towpath
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 
+	"github.com/towpath/towpath/internal/sdk" //nolint:depguard // the SDK's own room
 	"github.com/towpath/towpath/protocol"
 )
-
-// Error is an error of the engine. Its code tells what kind of failure it is;
-// errors.Is finds fs.ErrNotExist in one that says that something does not exist.
-type Error = protocol.Error
-
-// Engine is what carries out the operations of this package. It is there for test
-// kits: the context of a stage has one already. *protocol.Conn is one.
-type Engine interface {
-	// Call makes one of the requests of section 5 of the protocol and fills
-	// result, a pointer, from the answer.
-	Call(ctx context.Context, method string, params, result any) error
-	// Notify sends a notification.
-	Notify(method string, params any) error
-}
-
-// WithEngine returns a context in which operations are carried out by the engine,
-// on behalf of the call with this id.
-func WithEngine(ctx context.Context, engine Engine, call uint64) context.Context {
-	return context.WithValue(ctx, engineKey{}, &stageCall{engine: engine, id: call})
-}
-
-type engineKey struct{}
-
-// stageCall is the call of a stage that an operation is done for.
-type stageCall struct {
-	engine Engine
-	id     uint64
-}
-
-var errNoEngine = errors.New("no stage is running here: pass on the context that the stage was given, " +
-	"or in a unit test the one of towpathtest.New")
-
-func callOf(ctx context.Context) (*stageCall, error) {
-	call, ok := ctx.Value(engineKey{}).(*stageCall)
-	if !ok {
-		return nil, errNoEngine
-	}
-	return call, nil
-}
 
 // request makes one request; what says for whom it fails, such as "read a.txt".
 // The parameters are made with the id of the call.
 func request[R any](ctx context.Context, what, method string, params func(call uint64) any) (R, error) {
 	var result R
-	call, err := callOf(ctx)
+	call, err := sdk.CallOf(ctx)
 	if err == nil {
-		err = call.engine.Call(ctx, method, params(call.id), &result)
+		err = call.Engine.Call(ctx, method, params(call.ID), &result)
 	}
 	if err != nil {
-		return result, &operationError{what: what, err: err}
+		return result, failed(what, err)
 	}
 	return result, nil
 }
 
-// operationError says which operation failed.
-type operationError struct {
-	what string
-	err  error
+// ReadFile returns the content of a file of this machine, which becomes an input of
+// the stage: its result is not used again once the file has changed. The path is
+// absolute, or relative to the folder that the patterns of Pipeline.Source are
+// relative to.
+//
+// The engine does not see what a stage reads otherwise, as with os.ReadFile. What
+// can be a Pipeline.Source is better one.
+func ReadFile(ctx context.Context, path string) ([]byte, error) {
+	call, err := sdk.CallOf(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return call.Reads.File(path)
 }
 
-func (e *operationError) Error() string { return e.what + ": " + e.err.Error() }
-
-func (e *operationError) Unwrap() error { return e.err }
-
-// Is lets a program ask for a file that is not there as it does elsewhere in Go.
-func (e *operationError) Is(target error) bool {
-	return target == fs.ErrNotExist && protocol.CodeOf(e.err) == protocol.CodeNotFound
+// ReadDir returns the names in a folder of this machine, sorted by bytes. They become
+// an input of the stage, as with ReadFile; what they name does not.
+func ReadDir(ctx context.Context, path string) ([]string, error) {
+	call, err := sdk.CallOf(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", path, err)
+	}
+	return call.Reads.Dir(path)
 }
+
+// ReadFile returns the content of a file of this machine, for a pipeline that is
+// declared by what is in it: once the file has changed, the pipeline is declared
+// anew. The path is absolute, or relative to the folder that the patterns of Source
+// are relative to. The engine does not see what is read otherwise.
+func (p *Pipeline) ReadFile(path string) ([]byte, error) { return p.reads.File(path) }
+
+// ReadDir returns the names in a folder of this machine, sorted by bytes, as ReadFile
+// does with the content of a file.
+func (p *Pipeline) ReadDir(path string) ([]string, error) { return p.reads.Dir(path) }
 
 // capableEngine refuses what its engine did not say that it can do.
 type capableEngine struct {
-	Engine
+	sdk.Engine
 	capabilities []string
 }
 

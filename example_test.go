@@ -29,7 +29,7 @@ func Check(ctx context.Context, in CheckIn) (towpath.TestReport, error) {
 	if err != nil {
 		return towpath.TestReport{}, err
 	}
-	return towpath.ParseTestReport(ctx, junit)
+	return towpath.NewTestReport(ctx, junit)
 }
 
 // PublishIn is what the effect below takes.

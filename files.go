@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -51,23 +52,23 @@ func (r TestReport) report() protocol.TestReport {
 	}
 }
 
-func newTestReport(r protocol.TestReport) TestReport {
+func testReportOf(r protocol.TestReport) TestReport {
 	return TestReport{
 		Tests: r.Tests, Failures: r.Failures, Errors: r.Errors, Skipped: r.Skipped,
 		Time: time.Duration(r.TimeMS) * time.Millisecond, JUnit: File{file: r.JUnit},
 	}
 }
 
-// ParseTestReport reads a JUnit XML file.
-func ParseTestReport(ctx context.Context, junit File) (TestReport, error) {
+// NewTestReport reads a JUnit XML file.
+func NewTestReport(ctx context.Context, junit File) (TestReport, error) {
 	what := fmt.Sprintf("read the test report %q", junit.Name())
 	if err := junit.check(); err != nil {
-		return TestReport{}, &operationError{what: what, err: err}
+		return TestReport{}, failed(what, err)
 	}
 	result, err := request[protocol.ReportParseResult](ctx, what, protocol.MethodReportParse, func(call uint64) any {
 		return protocol.ReportParseParams{Call: call, JUnit: junit.file}
 	})
-	return newTestReport(result.Value), err
+	return testReportOf(result.Value), err
 }
 
 // NewSecret returns the handle of a secret, for calling a stage in a unit test. A
@@ -129,6 +130,7 @@ type fileReader struct {
 	ctx    context.Context // of the stage; a reader has no other way to get it
 	file   File
 	offset int64
+	limit  int64 // how many bytes are wanted; 0 for all
 	data   []byte
 	err    error
 }
@@ -172,11 +174,15 @@ func (r *fileReader) WriteTo(w io.Writer) (int64, error) {
 func (r *fileReader) next() {
 	what := fmt.Sprintf("read the file %q", r.file.Name())
 	if err := r.file.check(); err != nil {
-		r.err = &operationError{what: what, err: err}
+		r.err = failed(what, err)
 		return
 	}
+	length := protocol.MaxChunk
+	if r.limit > 0 {
+		length = int(min(r.limit, protocol.MaxChunk))
+	}
 	result, err := request[protocol.FileReadResult](r.ctx, what, protocol.MethodFileRead, func(call uint64) any {
-		return protocol.FileReadParams{Call: call, File: r.file.file, Offset: r.offset, Length: protocol.MaxChunk}
+		return protocol.FileReadParams{Call: call, File: r.file.file, Offset: r.offset, Length: length}
 	})
 	r.data, r.err = result.Data, err
 	r.offset += int64(len(result.Data))
@@ -185,7 +191,7 @@ func (r *fileReader) next() {
 	case result.EOF:
 		r.err = io.EOF
 	case len(result.Data) == 0:
-		r.err = &operationError{what: what, err: protocol.Errorf(protocol.CodeInternal, "the engine sent nothing before the end")}
+		r.err = failed(what, protocol.Errorf(protocol.CodeInternal, "the engine sent nothing before the end"))
 	}
 }
 
@@ -195,14 +201,23 @@ func (r *fileReader) Close() error {
 	return nil
 }
 
-// Bytes returns the content. For a large file, use Open.
-func (f File) Bytes(ctx context.Context) ([]byte, error) {
+// Read returns up to length bytes from an offset on; fewer at the end of the file.
+func (f File) Read(ctx context.Context, offset, length int64) ([]byte, error) {
+	if offset < 0 || length < 0 {
+		return nil, failed(fmt.Sprintf("read the file %q", f.Name()),
+			protocol.Errorf(protocol.CodeInvalid, "offset and length cannot be negative: %d, %d", offset, length))
+	}
+	return io.ReadAll(io.LimitReader(&fileReader{ctx: ctx, file: f, offset: offset, limit: length}, length))
+}
+
+// Content returns the content. For a large file, use Open.
+func (f File) Content(ctx context.Context) ([]byte, error) {
 	return io.ReadAll(f.Open(ctx))
 }
 
 // Text returns the content, which has to be UTF-8. For a large file, use Open.
 func (f File) Text(ctx context.Context) (string, error) {
-	data, err := f.Bytes(ctx)
+	data, err := f.Content(ctx)
 	if err == nil && !utf8.Valid(data) {
 		err = fmt.Errorf("read the file %q: it is not text in UTF-8", f.Name())
 	}
@@ -246,10 +261,25 @@ func NewExecutable(ctx context.Context, name string, r io.Reader) (File, error) 
 	return newFile(ctx, name, r, true)
 }
 
+// NewFileFromPath stores a file of this machine under its name. It may be executed if
+// that one may.
+func NewFileFromPath(ctx context.Context, path string) (File, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return File{}, fmt.Errorf("store a file: %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return File{}, fmt.Errorf("store a file: %w", err)
+	}
+	return newFile(ctx, filepath.Base(path), file, info.Mode()&0o100 != 0)
+}
+
 func newFile(ctx context.Context, name string, r io.Reader, executable bool) (File, error) {
 	what := fmt.Sprintf("store the file %q", name)
 	if !isFileName(name) {
-		return File{}, &operationError{what: what, err: protocol.Errorf(protocol.CodeInvalid, "this is not the name of a file")}
+		return File{}, failed(what, protocol.Errorf(protocol.CodeInvalid, "this is not the name of a file"))
 	}
 	begun, err := request[protocol.BlobBeginResult](ctx, what, protocol.MethodBlobBegin, func(call uint64) any {
 		return protocol.BlobBeginParams{Call: call}
@@ -308,7 +338,7 @@ func NewDirectory(ctx context.Context, mounts ...Mount) (Directory, error) {
 	const what = "make a directory"
 	tree, err := mountsOf(mounts)
 	if err != nil {
-		return Directory{}, &operationError{what: what, err: err}
+		return Directory{}, failed(what, err)
 	}
 	result, err := request[protocol.DirectoryMakeResult](ctx, what, protocol.MethodDirectoryMake, func(call uint64) any {
 		return protocol.DirectoryMakeParams{Call: call, Mounts: tree}
@@ -333,31 +363,31 @@ func (d Directory) content() (protocol.Content, error) {
 }
 
 // EntryKind tells what an Entry is.
-type EntryKind = protocol.EntryKind
+type EntryKind string
 
 // The kinds of entries.
 const (
-	EntryFile      = protocol.EntryFile
-	EntryDirectory = protocol.EntryDirectory
-	EntrySymlink   = protocol.EntrySymlink
+	EntryFile      EntryKind = "file"
+	EntryDirectory EntryKind = "directory"
+	EntrySymlink   EntryKind = "symlink"
 )
 
 // Entry is one path of a directory, or one output of a step.
 type Entry struct {
-	Path    string // relative to what was listed, with "/"
-	Kind    EntryKind
-	Content Content // a File or a Directory; nil for a symlink
-	Target  string  // of a symlink
+	Path   string // relative to what was listed, with "/"
+	Kind   EntryKind
+	Value  Content // a File or a Directory; nil for a symlink
+	Target string  // of a symlink
 }
 
 func entryOf(e protocol.Entry) Entry {
-	out := Entry{Path: e.Path, Kind: e.Kind, Target: e.Target}
+	out := Entry{Path: e.Path, Kind: EntryKind(e.Kind), Target: e.Target}
 	switch {
 	case e.Value == nil:
 	case e.Value.File != nil:
-		out.Content = File{file: *e.Value.File}
+		out.Value = File{file: *e.Value.File}
 	case e.Value.Directory != nil:
-		out.Content = Directory{directory: *e.Value.Directory}
+		out.Value = Directory{directory: *e.Value.Directory}
 	}
 	return out
 }
@@ -385,7 +415,7 @@ func (d Directory) list(ctx context.Context, path string, recursive bool) iter.S
 	what := fmt.Sprintf("list %q", path)
 	return func(yield func(Entry, error) bool) {
 		if err := d.check(); err != nil {
-			yield(Entry{}, &operationError{what: what, err: err})
+			yield(Entry{}, failed(what, err))
 			return
 		}
 		after, more := "", true
@@ -394,7 +424,7 @@ func (d Directory) list(ctx context.Context, path string, recursive bool) iter.S
 				return protocol.DirectoryListParams{Call: call, Directory: d.directory, Path: path, Recursive: recursive, After: after}
 			})
 			if err == nil && page.More && len(page.Entries) == 0 {
-				err = &operationError{what: what, err: protocol.Errorf(protocol.CodeInternal, "the engine sent an empty page")}
+				err = failed(what, protocol.Errorf(protocol.CodeInternal, "the engine sent an empty page"))
 			}
 			if err != nil {
 				yield(Entry{}, err)
@@ -425,7 +455,7 @@ func getContent[C Content](ctx context.Context, d Directory, path, kind string) 
 	var none C
 	what := fmt.Sprintf("look %q up", path)
 	if err := d.check(); err != nil {
-		return none, &operationError{what: what, err: err}
+		return none, failed(what, err)
 	}
 	result, err := request[protocol.DirectoryGetResult](ctx, what, protocol.MethodDirectoryGet, func(call uint64) any {
 		return protocol.DirectoryGetParams{Call: call, Directory: d.directory, Path: path}
@@ -437,9 +467,9 @@ func getContent[C Content](ctx context.Context, d Directory, path, kind string) 
 }
 
 func contentOf[C Content](entry Entry, what, kind string) (C, error) {
-	content, ok := entry.Content.(C)
+	content, ok := entry.Value.(C)
 	if !ok {
-		return content, &operationError{what: what, err: protocol.Errorf(protocol.CodeNotFound, "it is a %s, not %s", entry.Kind, kind)}
+		return content, failed(what, protocol.Errorf(protocol.CodeNotFound, "it is a %s, not %s", entry.Kind, kind))
 	}
 	return content, nil
 }
@@ -449,7 +479,7 @@ func contentOf[C Content](entry Entry, what, kind string) (C, error) {
 func (d Directory) Filter(ctx context.Context, globs ...string) (Directory, error) {
 	const what = "filter a directory"
 	if err := d.check(); err != nil {
-		return Directory{}, &operationError{what: what, err: err}
+		return Directory{}, failed(what, err)
 	}
 	result, err := request[protocol.DirectoryFilterResult](ctx, what, protocol.MethodDirectoryFilter, func(call uint64) any {
 		return protocol.DirectoryFilterParams{Call: call, Directory: d.directory, Globs: globs}

@@ -17,7 +17,7 @@ type options struct {
 	doc     string
 	policy  protocol.Policy
 	timeout *time.Duration // as it was written
-	after   []AnyRef
+	after   []Node
 	bind    []string // nil without Bind
 }
 
@@ -40,7 +40,7 @@ func Timeout(d time.Duration) Option {
 
 // After makes the stage wait until these stages have succeeded, though it takes
 // nothing from them. A Gather stands for all that it gathers.
-func After(stages ...AnyRef) Option {
+func After(stages ...Node) Option {
 	return option(func(o *options) { o.after = append(o.after, stages...) })
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/towpath/towpath/internal/sdk" //nolint:depguard // the SDK's own room
 	"github.com/towpath/towpath/protocol"
 )
 
@@ -21,10 +22,11 @@ type Pipeline struct {
 	byName   map[string]*node
 	params   map[string]*param
 	problems []problem
+	reads    *sdk.Reads
 }
 
-func newPipeline() *Pipeline {
-	return &Pipeline{byName: make(map[string]*node), params: make(map[string]*param)}
+func newPipeline(reads *sdk.Reads) *Pipeline {
+	return &Pipeline{byName: make(map[string]*node), params: make(map[string]*param), reads: reads}
 }
 
 // node is a declared stage.

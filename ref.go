@@ -14,8 +14,9 @@ type Ref[T any] struct {
 	value *T
 }
 
-// AnyRef is a Ref of any type.
-type AnyRef interface {
+// Node is what After takes: a Ref of any type that Stage or Effect returned, or a
+// Gather of such.
+type Node interface {
 	source() *origin
 }
 
@@ -40,7 +41,7 @@ func (r *Ref[T]) fill(raw json.RawMessage) error {
 
 // typedRef is what the declaration of a stage needs of a field that is a Ref.
 type typedRef interface {
-	AnyRef
+	Node
 	elem() reflect.Type
 }
 

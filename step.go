@@ -3,12 +3,12 @@ package towpath
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 
+	"github.com/towpath/towpath/internal/sdk" //nolint:depguard // the SDK's own room
 	"github.com/towpath/towpath/protocol"
 )
 
@@ -29,8 +29,8 @@ type Step struct {
 	Outputs []string
 	// OK is the exit codes that are accepted; 0 only where it is empty.
 	OK []int
-	// AnyExit accepts every exit code.
-	AnyExit bool
+	// OKAny accepts every exit code.
+	OKAny bool
 }
 
 // StepResult is what a step left behind.
@@ -63,32 +63,32 @@ func outputOf[C Content](r StepResult, path, kind string) (C, error) {
 		}
 	}
 	var none C
-	return none, &operationError{what: what, err: &protocol.Error{
+	return none, failed(what, &protocol.Error{
 		Code: protocol.CodeNotFound, Message: "the step has no such output",
 		Hint: "name it in Step.Outputs, or take what is below an output folder from StepResult.Tree",
-	}}
+	})
 }
 
-// StepError says that a step ended with an exit code that is not accepted, or did
-// not make an output.
-type StepError struct {
-	Args     []string
-	ExitCode int
-	// Err is the engine's error, with code step_failed.
-	Err *Error
+// Files returns the output files whose paths match a pattern, written as those of
+// Pipeline.Source, sorted by path. "**" takes all.
+func (r StepResult) Files(glob string) ([]File, error) {
+	if _, err := sdk.CompileGlob(glob); err != nil {
+		return nil, failed("take outputs of a step", protocol.Errorf(protocol.CodeInvalid, "%v", err))
+	}
+	var files []File
+	for _, entry := range r.Outputs {
+		if file, ok := entry.Value.(File); ok && sdk.Takes(glob, entry.Path) {
+			files = append(files, file)
+		}
+	}
+	return files, nil
 }
-
-// Error returns what the engine said.
-func (e *StepError) Error() string { return e.Err.Error() }
-
-// Unwrap returns Err.
-func (e *StepError) Unwrap() error { return e.Err }
 
 // Run runs a step. Where the step fails, the error is a *StepError; the engine
 // has logged what it printed.
 func Run(ctx context.Context, step Step) (StepResult, error) {
 	if len(step.Args) == 0 {
-		return StepResult{}, protocol.Errorf(protocol.CodeInvalid, "run a step: it has no command")
+		return StepResult{}, failed("run a step", protocol.Errorf(protocol.CodeInvalid, "it has no command"))
 	}
 	what := "run " + step.Args[0]
 	tree, err := mountsOf(step.Tree)
@@ -96,16 +96,16 @@ func Run(ctx context.Context, step Step) (StepResult, error) {
 		err = step.checkSize()
 	}
 	if err != nil {
-		return StepResult{}, &operationError{what: what, err: err}
+		return StepResult{}, failed(what, err)
 	}
 	result, err := request[protocol.StepRunResult](ctx, what, protocol.MethodStepRun, func(call uint64) any {
 		return protocol.StepRunParams{
 			Call: call, Args: step.Args, Tree: tree, Cwd: step.Cwd, Env: step.Env, Outputs: step.Outputs,
-			OK: protocol.OK{Codes: step.OK, Any: step.AnyExit},
+			OK: protocol.OK{Codes: step.OK, Any: step.OKAny},
 		}
 	})
 	if err != nil {
-		return StepResult{}, asStepError(err)
+		return StepResult{}, err
 	}
 	out := StepResult{
 		ExitCode: result.ExitCode, Cached: result.Cached,
@@ -156,7 +156,7 @@ func Log(ctx context.Context, level slog.Level, message string, args ...any) {
 
 // Logger returns a logger that writes to the log of the stage.
 func Logger(ctx context.Context) *slog.Logger {
-	call, err := callOf(ctx)
+	call, err := sdk.CallOf(ctx)
 	if err != nil {
 		return slog.New(slog.DiscardHandler)
 	}
@@ -166,7 +166,7 @@ func Logger(ctx context.Context) *slog.Logger {
 // logHandler sends records to the engine. The attributes and groups that a logger
 // was given are kept by a handler of slog, which knows how they nest.
 type logHandler struct {
-	call *stageCall
+	call *sdk.Call
 	with []func(slog.Handler) slog.Handler
 }
 
@@ -205,8 +205,8 @@ func (h *logHandler) Handle(ctx context.Context, record slog.Record) error {
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
-	return h.call.engine.Notify(protocol.MethodLog, protocol.LogParams{
-		Call: h.call.id, Level: logLevel(record.Level), Message: protocol.CutMessage(record.Message), Fields: fields,
+	return h.call.Engine.Notify(protocol.MethodLog, protocol.LogParams{
+		Call: h.call.ID, Level: logLevel(record.Level), Message: protocol.CutMessage(record.Message), Fields: fields,
 	})
 }
 
@@ -231,17 +231,4 @@ func logLevel(level slog.Level) protocol.LogLevel {
 		return protocol.LogWarning
 	}
 	return protocol.LogError
-}
-
-// asStepError makes a *StepError of an error that says that a step failed.
-func asStepError(err error) error {
-	failure, ok := errors.AsType[*protocol.Error](err)
-	if !ok || failure.Code != protocol.CodeStepFailed {
-		return err
-	}
-	out := &StepError{Err: failure}
-	if failure.Step != nil {
-		out.Args, out.ExitCode = failure.Step.Args, failure.Step.ExitCode
-	}
-	return out
 }

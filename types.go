@@ -13,7 +13,7 @@ import (
 )
 
 // None is the output of a stage that has none.
-type None = struct{}
+type None struct{}
 
 // refused is why something cannot be declared; its text goes on after the name of
 // what it is about.
@@ -85,7 +85,7 @@ func typeInside(t reflect.Type, outer []reflect.Type) (protocol.Type, error) {
 }
 
 func recordOf(t reflect.Type, outer []reflect.Type) (protocol.Type, error) {
-	if t.Implements(reflect.TypeFor[AnyRef]()) {
+	if t.Implements(reflect.TypeFor[Node]()) {
 		return protocol.Type{}, unsupported(t, "a Ref is a field of a stage's inputs, and not inside of anything else")
 	}
 	if slices.Contains(outer, t) {
@@ -94,7 +94,7 @@ func recordOf(t reflect.Type, outer []reflect.Type) (protocol.Type, error) {
 	// The name of a generic type goes on with its arguments.
 	name, _, _ := strings.Cut(t.Name(), "[")
 	if name == "" {
-		return protocol.Type{}, unsupported(t, "give the struct a name")
+		return protocol.Type{}, unsupported(t, hintForUnnamed(t))
 	}
 	record := protocol.RecordOf(name)
 	names := make(map[string]bool)
@@ -120,6 +120,13 @@ func recordOf(t reflect.Type, outer []reflect.Type) (protocol.Type, error) {
 
 func unsupported(t reflect.Type, hint string) *refused {
 	return refusal(hint, "has the type %s, which a pipeline cannot pass", t)
+}
+
+func hintForUnnamed(t reflect.Type) string {
+	if t.NumField() == 0 {
+		return "give the struct a name; a stage without an output returns None"
+	}
+	return "give the struct a name"
 }
 
 func hintForType(t reflect.Type) string {

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/towpath/towpath/internal/sdk" //nolint:depguard // the SDK's own room
 	"github.com/towpath/towpath/protocol"
 )
 
@@ -67,18 +68,17 @@ func serveFDs(fds string, build func(p *Pipeline)) error {
 	return conn.Err()
 }
 
-// Serve is the worker's side of a connection to an engine, for test kits and for
-// engines that host a pipeline in their own process; Main is what programs call.
-// It returns why the connection ended, once every stage has returned.
-func Serve(ctx context.Context, r io.Reader, w io.Writer, build func(p *Pipeline)) error {
+// The test kit serves a pipeline in its own process; Main is what programs call.
+var _ = sdk.SetServer(func(ctx context.Context, r io.Reader, w io.Writer, build any) error {
 	conn := protocol.NewConn(r, w, protocol.Options{})
-	return conn.Serve(ctx, newWorker(conn, build))
-}
+	return conn.Serve(ctx, newWorker(conn, build.(func(p *Pipeline))))
+})
 
 // worker answers the engine.
 type worker struct {
 	conn  *protocol.Conn
 	build func(p *Pipeline)
+	reads *sdk.Reads
 
 	mu       sync.Mutex // guards what follows
 	engine   *capableEngine
@@ -87,7 +87,7 @@ type worker struct {
 }
 
 func newWorker(conn *protocol.Conn, build func(p *Pipeline)) *worker {
-	return &worker{conn: conn, build: build}
+	return &worker{conn: conn, build: build, reads: sdk.NewReads("")}
 }
 
 // Handle answers one request of the engine.
@@ -111,10 +111,14 @@ func (w *worker) Handle(ctx context.Context, id uint64, method string, params js
 		if err := protocol.Decode(params, &load); err != nil {
 			return nil, err
 		}
-		_, err := w.load(locator{program: load.Program, root: load.Root})
-		return protocol.LoadResult{}, err
+		if _, err := w.load(locator{program: load.Program, root: load.Root}); err != nil {
+			return nil, err
+		}
+		var result protocol.LoadResult
+		result.Files, result.Folders = w.reads.Loaded()
+		return result, nil
 	case protocol.MethodStageCall:
-		return w.call(WithEngine(ctx, engine, id), params)
+		return w.call(sdk.WithCall(ctx, &sdk.Call{Engine: engine, ID: id, Reads: w.reads}), params)
 	}
 	return nil, protocol.Errorf(protocol.CodeUnsupported, "this SDK does not know the method %q", method)
 }
@@ -193,6 +197,7 @@ func (w *worker) describe(params json.RawMessage) (any, error) {
 	for _, n := range pipeline.nodes {
 		result.Sites[n.name] = at.site(n.site)
 	}
+	result.Files, result.Folders = w.reads.Loaded()
 	return result, nil
 }
 
@@ -201,12 +206,13 @@ func (w *worker) load(at locator) (*Pipeline, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.pipeline == nil && w.failure == nil {
-		w.pipeline, w.failure = buildPipeline(w.build, at)
+		w.reads.SetRoot(at.root)
+		w.pipeline, w.failure = buildPipeline(w.build, at, w.reads)
 	}
 	return w.pipeline, w.failure
 }
 
-func buildPipeline(build func(p *Pipeline), at locator) (p *Pipeline, err error) {
+func buildPipeline(build func(p *Pipeline), at locator, reads *sdk.Reads) (p *Pipeline, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			p, err = nil, &protocol.Error{
@@ -214,7 +220,7 @@ func buildPipeline(build func(p *Pipeline), at locator) (p *Pipeline, err error)
 			}
 		}
 	}()
-	p = newPipeline()
+	p = newPipeline(reads)
 	build(p)
 	if len(p.nodes) > protocol.MaxStages {
 		p.complain(p.nodes[0].site, "", "there are %d stages, more than %d", len(p.nodes), protocol.MaxStages)
@@ -273,7 +279,9 @@ func (w *worker) call(ctx context.Context, params json.RawMessage) (any, error) 
 	if err != nil {
 		return nil, stageError(ctx, err)
 	}
-	return protocol.StageCallResult{Value: value}, nil
+	result := protocol.StageCallResult{Value: value}
+	result.Files, result.Folders = w.reads.Late()
+	return result, nil
 }
 
 // find returns the node of this name, or the fanned-out one that it names an
@@ -313,6 +321,13 @@ func (n *node) run(ctx context.Context, inputs map[string]json.RawMessage) (valu
 	value, err = encode(reflect.ValueOf(out))
 	if err != nil {
 		return nil, fmt.Errorf("the output of the stage: %w", err)
+	}
+	if len(value) > protocol.MaxValue {
+		return nil, &protocol.Error{
+			Code:    protocol.CodeTooLarge,
+			Message: fmt.Sprintf("the output of the stage takes %d bytes, more than %d", len(value), protocol.MaxValue),
+			Hint:    "return a File",
+		}
 	}
 	return value, nil
 }

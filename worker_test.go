@@ -2,6 +2,7 @@ package towpath_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,11 +12,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/towpath/towpath"
+	"github.com/towpath/towpath/internal/sdk"
 	"github.com/towpath/towpath/protocol"
 	"github.com/towpath/towpath/towpathtest"
 )
@@ -31,6 +34,8 @@ func TestMain(m *testing.M) {
 		towpath.Main(func(*towpath.Pipeline) { panic("oh no") })
 	case "wrong":
 		towpath.Main(func(p *towpath.Pipeline) { p.Source() })
+	case "reads":
+		towpath.Main(readingPipeline)
 	}
 	os.Exit(m.Run())
 }
@@ -51,6 +56,34 @@ type listIn struct {
 
 type oneIn struct {
 	Item towpath.Ref[string]
+}
+
+// readingPipeline is declared by what is in files, and reads others late.
+func readingPipeline(p *towpath.Pipeline) {
+	names, err := p.ReadDir("packages")
+	if err != nil {
+		panic(err)
+	}
+	if _, err := p.ReadFile("missing"); !errors.Is(err, fs.ErrNotExist) {
+		panic(err)
+	}
+	for _, name := range names {
+		doc, err := p.ReadFile("packages/" + name)
+		if err != nil {
+			panic(err)
+		}
+		towpath.Stage(p, name, func(ctx context.Context, in oneIn) (string, error) {
+			data, err := towpath.ReadFile(ctx, in.Item.Get())
+			if err != nil {
+				return "", err
+			}
+			more, err := towpath.ReadDir(ctx, "packages")
+			return string(data) + strings.Join(more, " "), err
+		}, oneIn{Item: towpath.Value("late.txt")}, towpath.Doc(string(doc)))
+	}
+	towpath.Stage(p, "large", func(context.Context, struct{}) (string, error) {
+		return strings.Repeat("x", protocol.MaxValue), nil
+	}, struct{}{})
 }
 
 func testPipeline(p *towpath.Pipeline) {
@@ -122,7 +155,7 @@ type backend struct{ engine *towpathtest.Engine }
 
 func (b backend) Handle(ctx context.Context, _ uint64, method string, params json.RawMessage) (any, error) {
 	var result json.RawMessage
-	err := b.engine.Call(ctx, method, params, &result)
+	err := engineOf(b.engine).Call(ctx, method, params, &result)
 	return result, err
 }
 
@@ -131,7 +164,15 @@ func (b backend) Notify(method string, params json.RawMessage) error {
 	if err := protocol.Decode(params, &line); err != nil {
 		return err
 	}
-	return b.engine.Notify(method, line)
+	return engineOf(b.engine).Notify(method, line)
+}
+
+func engineOf(engine *towpathtest.Engine) sdk.Engine {
+	call, err := sdk.CallOf(engine.Context())
+	if err != nil {
+		panic(err)
+	}
+	return call.Engine
 }
 
 func allCapabilities() []string {
@@ -268,7 +309,7 @@ func TestWorkerAsksTheEngine(t *testing.T) {
 		t.Errorf("build = %s, %v", got, err)
 	}
 	logs := w.engine.Logs()
-	if len(logs) != 1 || logs[0].Level != protocol.LogWarning || fmt.Sprint(logs[0].Fields) != "map[cached:false exit:map[code:0]]" {
+	if len(logs) != 1 || logs[0].Level != slog.LevelWarn || fmt.Sprint(logs[0].Fields) != "map[cached:false exit:map[code:0]]" {
 		t.Errorf("logged %+v", logs)
 	}
 
@@ -327,7 +368,7 @@ func TestWorkerReportsWrongPrograms(t *testing.T) {
 	}
 	for which, want := range map[string]string{
 		"panics": "the pipeline program panicked: oh no",
-		"wrong":  "worker_test.go:33: a source takes nothing",
+		"wrong":  "worker_test.go:36: a source takes nothing",
 	} {
 		w := startWorker(t, which, nil)
 		err := w.Call(t.Context(), protocol.MethodDescribe, protocol.DescribeParams{Program: root, Root: root}, nil)
@@ -341,10 +382,69 @@ func TestWorkerReportsWrongPrograms(t *testing.T) {
 	}
 }
 
+func TestWorkerReportsWhatTheProgramReads(t *testing.T) {
+	root := t.TempDir()
+	write := func(name, content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(root, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(root, "packages"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write("packages/a", "A.")
+	write("late.txt", "late")
+	read := func(name, content string) protocol.ProgramFile {
+		return protocol.ProgramFile{Path: filepath.Join(root, name), Digest: fmt.Sprintf("%x/%d", sha256.Sum256([]byte(content)), len(content))}
+	}
+	listed := func(names ...string) protocol.List[protocol.ProgramFolder] {
+		return protocol.List[protocol.ProgramFolder]{{Path: filepath.Join(root, "packages"), Names: names}}
+	}
+	w := startWorker(t, "reads", nil)
+	var plan protocol.DescribeResult
+	if err := w.Call(t.Context(), protocol.MethodDescribe, protocol.DescribeParams{Program: root, Root: root}, &plan); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles := protocol.List[protocol.ProgramFile]{{Path: filepath.Join(root, "missing")}, read("packages/a", "A.")}
+	if !reflect.DeepEqual(plan.Files, wantFiles) || !reflect.DeepEqual(plan.Folders, listed("a")) {
+		t.Errorf("describe reports %+v and %+v", plan.Files, plan.Folders)
+	}
+
+	write("packages/b", "B.")
+	params := protocol.StageCallParams{Stage: "a", Function: "a", Inputs: map[string]json.RawMessage{"item": json.RawMessage(`"late.txt"`)}}
+	var result protocol.StageCallResult
+	for _, content := range []string{"late", "changed"} {
+		write("late.txt", content)
+		if err := w.Call(t.Context(), protocol.MethodStageCall, params, &result); err != nil {
+			t.Fatal(err)
+		}
+		late := read("late.txt", content)
+		if content == "changed" {
+			late.Digest = "" // what the first call read is not what the second did
+		}
+		if string(result.Value) != `"`+content+`a b"` || !reflect.DeepEqual(result.Files, protocol.List[protocol.ProgramFile]{late}) ||
+			!reflect.DeepEqual(result.Folders, listed("a", "b")) {
+			t.Errorf("stage.call reports %+v", result)
+		}
+	}
+
+	var loaded protocol.LoadResult
+	if err := w.Call(t.Context(), protocol.MethodLoad, protocol.LoadParams{Program: root, Root: root}, &loaded); err != nil {
+		t.Fatal(err)
+	}
+	if len(loaded.Files) != 3 || !reflect.DeepEqual(loaded.Folders, listed("a")) {
+		t.Errorf("load reports %+v", loaded)
+	}
+	if _, err := w.stage(t.Context(), "large", "large", `{}`); protocol.CodeOf(err) != protocol.CodeTooLarge {
+		t.Errorf("an output of more than %d bytes: %v", protocol.MaxValue, err)
+	}
+}
+
 func TestWorkerRefusesAnotherProtocol(t *testing.T) {
 	near, far := io.Pipe()
 	back, out := io.Pipe()
-	go func() { _ = towpath.Serve(context.Background(), near, out, testPipeline) }()
+	go func() { _ = sdk.Serve(context.Background(), near, out, testPipeline) }()
 	conn := protocol.NewConn(back, far, protocol.Options{})
 	defer conn.Close()
 	go func() { _ = conn.Serve(context.Background(), backend{}) }()
@@ -395,7 +495,7 @@ func TestSDKSourceIsWholeAndBuilds(t *testing.T) {
 	if err := os.CopyFS(dir, source); err != nil {
 		t.Fatal(err)
 	}
-	for _, pattern := range []string{"*.go", "protocol/*.go"} {
+	for _, pattern := range []string{"*.go", "protocol/*.go", "internal/sdk/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -4,13 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/towpath/towpath"
+	"github.com/towpath/towpath/internal/sdk" //nolint:depguard // the SDK's own room
 	"github.com/towpath/towpath/protocol"
 )
 
@@ -23,28 +27,40 @@ type Engine struct {
 	tb  testing.TB
 	ctx context.Context
 
-	mu      sync.Mutex // guards what follows
-	store   store
-	blobs   map[uint64][]byte
-	scripts []*Script
-	tools   map[string]string
-	runs    []Run
-	logs    []Log
+	reads *sdk.Reads
+
+	mu    sync.Mutex // guards what follows
+	store store
+	blobs map[uint64][]byte
+	rules []*RunRule
+	tools map[string]string
+	steps []Step
+	logs  []LogLine
 }
 
 // New returns an engine for one test.
 func New(tb testing.TB) *Engine {
 	tb.Helper()
 	e := &Engine{tb: tb, store: newStore(), blobs: make(map[uint64][]byte), tools: make(map[string]string)}
-	e.ctx = towpath.WithEngine(tb.Context(), e, callID)
+	folder, err := os.Getwd()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	e.reads = sdk.NewReads(filepath.Dir(folder))
+	e.ctx = sdk.WithCall(tb.Context(), &sdk.Call{Engine: backend{e}, ID: callID, Reads: e.reads})
 	return e
 }
+
+// SetRoot says which folder the paths of towpath.ReadFile and ReadDir are relative
+// to. It is the one above that of the test, as if the test were in the folder of the
+// program, unless this is called.
+func (e *Engine) SetRoot(folder string) { e.reads.SetRoot(folder) }
 
 // Context returns the context to call stages with.
 func (e *Engine) Context() context.Context { return e.ctx }
 
-// Run is a command that a stage ran.
-type Run struct {
+// Step is a step that a stage ran.
+type Step struct {
 	Args    []string
 	Cwd     string
 	Env     map[string]string
@@ -53,22 +69,22 @@ type Run struct {
 	Tree map[string]string
 }
 
-// Runs returns the commands that were run, in the order in which they began.
-func (e *Engine) Runs() []Run {
+// Steps returns the steps that were run, in the order in which they began.
+func (e *Engine) Steps() []Step {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return slices.Clone(e.runs)
+	return slices.Clone(e.steps)
 }
 
-// Log is a line that a stage logged.
-type Log struct {
-	Level   protocol.LogLevel
+// LogLine is a line that a stage logged.
+type LogLine struct {
+	Level   slog.Level
 	Message string
 	Fields  map[string]any // as encoding/json reads them
 }
 
 // Logs returns the lines that were logged, in order.
-func (e *Engine) Logs() []Log {
+func (e *Engine) Logs() []LogLine {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.logs)
@@ -84,34 +100,41 @@ type Result struct {
 	Outputs map[string]string
 }
 
-// Script says what a command does.
-type Script struct {
+// RunRule says what a command does.
+type RunRule struct {
 	args []string
-	do   func(Run) Result
+	does func(Step) (Result, error)
 }
 
 // OnRun begins to say what commands do whose arguments begin with args. Of
 // several that fit, the one with the most arguments counts, and of these the
-// latest. Until Returns or Do is called, the commands succeed and make nothing.
-func (e *Engine) OnRun(args ...string) *Script {
+// latest. Until one of its methods is called, the commands succeed and make nothing.
+func (e *Engine) OnRun(args ...string) *RunRule {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := &Script{args: args, do: func(Run) Result { return Result{} }}
-	e.scripts = append(e.scripts, s)
-	return s
+	r := &RunRule{args: args, does: func(Step) (Result, error) { return Result{}, nil }}
+	e.rules = append(e.rules, r)
+	return r
 }
 
 // Returns lets the commands do this.
-func (s *Script) Returns(result Result) {
-	s.Do(func(Run) Result { return result })
+func (r *RunRule) Returns(result Result) {
+	r.Does(func(Step) Result { return result })
 }
 
-// Do lets a function decide what the commands do. It is called at the same time
+// Does lets a function decide what the commands do. It is called at the same time
 // for steps that run at the same time.
-func (s *Script) Do(f func(Run) Result) { s.do = f }
+func (r *RunRule) Does(f func(Step) Result) {
+	r.does = func(step Step) (Result, error) { return f(step), nil }
+}
 
-// SetTool lets towpath.Tool find a program.
-func (e *Engine) SetTool(name, path string) {
+// Fails lets towpath.Run return an error, such as a *towpath.OperationError.
+func (r *RunRule) Fails(err error) {
+	r.does = func(Step) (Result, error) { return Result{}, err }
+}
+
+// OnTool lets towpath.Tool find a program.
+func (e *Engine) OnTool(name, path string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.tools[name] = path
@@ -143,33 +166,36 @@ func (e *Engine) Directory(files map[string]string) towpath.Directory {
 	return directory
 }
 
-// Text returns the content of a file.
-func (e *Engine) Text(file towpath.File) string {
+// ContentOf returns the content of a file.
+func (e *Engine) ContentOf(file towpath.File) string {
 	e.tb.Helper()
-	data, err := file.Bytes(e.ctx)
+	data, err := file.Content(e.ctx)
 	if err != nil {
 		e.tb.Fatal(err)
 	}
 	return string(data)
 }
 
-// Files returns the content of the files in a directory, by path.
-func (e *Engine) Files(directory towpath.Directory) map[string]string {
+// FilesOf returns the content of the files in a directory, by path.
+func (e *Engine) FilesOf(directory towpath.Directory) map[string]string {
 	e.tb.Helper()
 	files := make(map[string]string)
 	for entry, err := range directory.Walk(e.ctx, "") {
 		if err != nil {
 			e.tb.Fatal(err)
 		}
-		if file, ok := entry.Content.(towpath.File); ok {
-			files[entry.Path] = e.Text(file)
+		if file, ok := entry.Value.(towpath.File); ok {
+			files[entry.Path] = e.ContentOf(file)
 		}
 	}
 	return files
 }
 
-// Call carries out one request; it makes an Engine a towpath.Engine.
-func (e *Engine) Call(ctx context.Context, method string, params, result any) error {
+// backend is what the operations of a stage see of an Engine.
+type backend struct{ *Engine }
+
+// Call carries out one request.
+func (e backend) Call(ctx context.Context, method string, params, result any) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
@@ -180,7 +206,7 @@ func (e *Engine) Call(ctx context.Context, method string, params, result any) er
 	}
 	var answer any
 	if method == protocol.MethodStepRun {
-		answer, err = e.run(text) // scripts are called without the lock
+		answer, err = e.run(text) // rules are called without the lock
 	} else {
 		e.mu.Lock()
 		answer, err = e.answer(method, text)
@@ -195,8 +221,8 @@ func (e *Engine) Call(ctx context.Context, method string, params, result any) er
 	return json.Unmarshal(text, result)
 }
 
-// Notify takes one notification; it makes an Engine a towpath.Engine.
-func (e *Engine) Notify(method string, params any) error {
+// Notify takes one notification.
+func (e backend) Notify(method string, params any) error {
 	line, ok := params.(protocol.LogParams)
 	if !ok || method != protocol.MethodLog {
 		return protocol.Errorf(protocol.CodeUnsupported, "no notification %q", method)
@@ -205,7 +231,7 @@ func (e *Engine) Notify(method string, params any) error {
 	if err != nil {
 		return err
 	}
-	entry := Log{Level: line.Level, Message: line.Message}
+	entry := LogLine{Level: levelOf(line.Level), Message: line.Message}
 	if err := json.Unmarshal(text, &entry.Fields); err != nil {
 		return err
 	}
@@ -213,6 +239,18 @@ func (e *Engine) Notify(method string, params any) error {
 	defer e.mu.Unlock()
 	e.logs = append(e.logs, entry)
 	return nil
+}
+
+func levelOf(level protocol.LogLevel) slog.Level {
+	switch level {
+	case protocol.LogDebug:
+		return slog.LevelDebug
+	case protocol.LogWarning:
+		return slog.LevelWarn
+	case protocol.LogError:
+		return slog.LevelError
+	}
+	return slog.LevelInfo
 }
 
 // with reads the parameters of a request and answers it.
@@ -254,7 +292,7 @@ func (e *Engine) answer(method string, text []byte) (any, error) {
 		return with(text, func(p protocol.ToolFindParams) (protocol.ToolFindResult, error) {
 			path, ok := e.tools[p.Name]
 			if !ok {
-				return protocol.ToolFindResult{}, protocol.Errorf(protocol.CodeNotFound, "no tool %q: the test can set one with SetTool", p.Name)
+				return protocol.ToolFindResult{}, protocol.Errorf(protocol.CodeNotFound, "no tool %q: the test can set one with OnTool", p.Name)
 			}
 			return protocol.ToolFindResult{Path: path}, nil
 		})
@@ -285,11 +323,14 @@ func (e *Engine) run(text []byte) (any, error) {
 	if err := protocol.Decode(text, &p); err != nil {
 		return nil, err
 	}
-	run, script, err := e.begin(p)
+	step, rule, err := e.begin(p)
 	if err != nil {
 		return nil, err
 	}
-	result := script.do(run)
+	result, err := rule.does(step)
+	if err != nil {
+		return nil, err
+	}
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -309,7 +350,7 @@ func (e *Engine) run(text []byte) (any, error) {
 	kept := tree{}
 	for _, path := range made.paths() {
 		for _, glob := range p.Outputs {
-			if matches(glob, path) {
+			if sdk.Matches(glob, path) {
 				out.Outputs = append(out.Outputs, e.store.entry(made, path, path))
 				maps.Copy(kept, made.below(path))
 				break
@@ -317,38 +358,38 @@ func (e *Engine) run(text []byte) (any, error) {
 		}
 	}
 	for _, glob := range p.Outputs {
-		if !slices.ContainsFunc(out.Outputs, func(entry protocol.Entry) bool { return matches(glob, entry.Path) }) {
-			return nil, stepFailed(p, result, fmt.Sprintf("%s did not make the output %q: its script has none", p.Args[0], glob))
+		if !slices.ContainsFunc(out.Outputs, func(entry protocol.Entry) bool { return sdk.Matches(glob, entry.Path) }) {
+			return nil, stepFailed(p, result, fmt.Sprintf("%s did not make the output %q: its rule has none", p.Args[0], glob))
 		}
 	}
 	out.Tree = e.store.addTree(kept)
 	return out, nil
 }
 
-// begin records a command and finds its script.
-func (e *Engine) begin(p protocol.StepRunParams) (Run, *Script, error) {
+// begin records a step and finds its rule.
+func (e *Engine) begin(p protocol.StepRunParams) (Step, *RunRule, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	workspace, err := e.store.mount(p.Tree)
 	if err != nil {
-		return Run{}, nil, err
+		return Step{}, nil, err
 	}
-	run := Run{Args: p.Args, Cwd: p.Cwd, Env: p.Env, Outputs: p.Outputs, Tree: e.store.contents(workspace)}
-	e.runs = append(e.runs, run)
-	var best *Script
-	for _, script := range e.scripts {
-		fits := len(script.args) <= len(p.Args) && slices.Equal(script.args, p.Args[:len(script.args)])
-		if fits && (best == nil || len(script.args) >= len(best.args)) {
-			best = script
+	step := Step{Args: p.Args, Cwd: p.Cwd, Env: p.Env, Outputs: p.Outputs, Tree: e.store.contents(workspace)}
+	e.steps = append(e.steps, step)
+	var best *RunRule
+	for _, rule := range e.rules {
+		fits := len(rule.args) <= len(p.Args) && slices.Equal(rule.args, p.Args[:len(rule.args)])
+		if fits && (best == nil || len(rule.args) >= len(best.args)) {
+			best = rule
 		}
 	}
 	if best == nil {
-		return Run{}, nil, &protocol.Error{
+		return Step{}, nil, &protocol.Error{
 			Code: protocol.CodeInvalid, Message: fmt.Sprintf("the test does not say what %q does", []string(p.Args)),
 			Hint: fmt.Sprintf("engine.OnRun(%q).Returns(towpathtest.Result{…})", p.Args[0]),
 		}
 	}
-	return run, best, nil
+	return step, best, nil
 }
 
 func stepFailed(p protocol.StepRunParams, result Result, message string) error {

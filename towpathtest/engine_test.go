@@ -24,7 +24,7 @@ func TestSteps(t *testing.T) {
 	engine := towpathtest.New(t)
 	ctx := engine.Context()
 	engine.OnRun("pytest").Returns(towpathtest.Result{ExitCode: 1, Stderr: "no tests"})
-	engine.OnRun("pytest", "-q").Do(func(run towpathtest.Run) towpathtest.Result {
+	engine.OnRun("pytest", "-q").Does(func(run towpathtest.Step) towpathtest.Result {
 		return towpathtest.Result{Stdout: run.Tree["src/a.py"], Outputs: map[string]string{"out/r.xml": "<x/>", "out/log.txt": "l"}}
 	})
 	src := engine.Directory(map[string]string{"a.py": "print()"})
@@ -36,19 +36,27 @@ func TestSteps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := engine.Text(result.Stdout); got != "print()" {
+	if got := engine.ContentOf(result.Stdout); got != "print()" {
 		t.Errorf("stdout %q", got)
 	}
 	file, err := result.File("out/r.xml")
-	if err != nil || engine.Text(file) != "<x/>" || file.Name() != "r.xml" {
+	if err != nil || engine.ContentOf(file) != "<x/>" || file.Name() != "r.xml" {
 		t.Errorf("File = %v, %v", file, err)
 	}
 	folder, err := result.Directory("out")
-	if err != nil || !maps.Equal(engine.Files(folder), map[string]string{"r.xml": "<x/>", "log.txt": "l"}) {
-		t.Errorf("Directory = %v, %v", engine.Files(folder), err)
+	if err != nil || !maps.Equal(engine.FilesOf(folder), map[string]string{"r.xml": "<x/>", "log.txt": "l"}) {
+		t.Errorf("Directory = %v, %v", engine.FilesOf(folder), err)
 	}
-	if got := engine.Files(result.Tree); len(got) != 2 {
+	if got := engine.FilesOf(result.Tree); len(got) != 2 {
 		t.Errorf("Tree = %v", got)
+	}
+	for glob, want := range map[string]int{"**": 1, "out": 1, "*.xml": 0, "out/*.{xml,txt}": 1} {
+		if files, err := result.Files(glob); err != nil || len(files) != want {
+			t.Errorf("Files(%q) = %v, %v", glob, files, err)
+		}
+	}
+	if _, err := result.Files("["); protocol.CodeOf(err) != protocol.CodeInvalid {
+		t.Errorf("a pattern that is none: %v", err)
 	}
 	if _, err := result.File("out"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a folder as a file: %v", err)
@@ -60,14 +68,14 @@ func TestSteps(t *testing.T) {
 	step.Args = []string{"pytest", "-v"}
 	_, err = towpath.Run(ctx, step)
 	failure, ok := errors.AsType[*towpath.StepError](err)
-	if !ok || failure.ExitCode != 1 || !slices.Equal(failure.Args, step.Args) {
+	if !ok || failure.ExitCode != 1 || !slices.Equal(failure.Command, step.Args) {
 		t.Errorf("a failing step: %v", err)
 	}
 	step.OK, step.Outputs = []int{0, 1}, nil
-	if result, err := towpath.Run(ctx, step); err != nil || result.ExitCode != 1 || engine.Text(result.Stderr) != "no tests" {
+	if result, err := towpath.Run(ctx, step); err != nil || result.ExitCode != 1 || engine.ContentOf(result.Stderr) != "no tests" {
 		t.Errorf("an accepted exit code: %+v, %v", result, err)
 	}
-	step.OK, step.AnyExit = nil, true
+	step.OK, step.OKAny = nil, true
 	if _, err := towpath.Run(ctx, step); err != nil {
 		t.Errorf("any exit code: %v", err)
 	}
@@ -76,7 +84,7 @@ func TestSteps(t *testing.T) {
 		t.Errorf("an output that is not made: %v", err)
 	}
 
-	runs := engine.Runs()
+	runs := engine.Steps()
 	if len(runs) != 5 || runs[0].Cwd != "src" || runs[0].Env["CI"] != "1" || runs[0].Tree["src/a.py"] != "print()" {
 		t.Errorf("recorded %+v", runs)
 	}
@@ -135,7 +143,7 @@ func TestFiles(t *testing.T) {
 	if _, err := engine.File("binary", "\xff").Text(ctx); err == nil {
 		t.Error("Text of a binary file succeeded")
 	}
-	if _, err := (towpath.File{}).Bytes(ctx); err == nil {
+	if _, err := (towpath.File{}).Content(ctx); err == nil {
 		t.Error("the zero File was read")
 	}
 	for _, name := range []string{"", "a/b", "..", "\xff"} {
@@ -171,23 +179,23 @@ func TestDirectories(t *testing.T) {
 		t.Errorf("Entries of nothing: %v", err)
 	}
 	file, err := src.File(ctx, "sub/c.go")
-	if err != nil || engine.Text(file) != "c" {
+	if err != nil || engine.ContentOf(file) != "c" {
 		t.Errorf("File = %v, %v", file, err)
 	}
 	sub, err := src.Directory(ctx, "sub")
-	if err != nil || len(engine.Files(sub)) != 2 {
+	if err != nil || len(engine.FilesOf(sub)) != 2 {
 		t.Errorf("Directory = %v, %v", sub, err)
 	}
 	if _, err := src.Directory(ctx, "a.go"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a file as a folder: %v", err)
 	}
 	filtered, err := src.Filter(ctx, "**/*.go", "sub", "!**/*_test.go")
-	if want := map[string]string{"a.go": "a", "sub/c.go": "c", "sub/d.txt": "d"}; err != nil || !maps.Equal(engine.Files(filtered), want) {
-		t.Errorf("Filter = %v, %v", engine.Files(filtered), err)
+	if want := map[string]string{"a.go": "a", "sub/c.go": "c", "sub/d.txt": "d"}; err != nil || !maps.Equal(engine.FilesOf(filtered), want) {
+		t.Errorf("Filter = %v, %v", engine.FilesOf(filtered), err)
 	}
 	merged, err := towpath.NewDirectory(ctx, towpath.Mount{Content: src}, towpath.Mount{Path: "sub/e", Content: file}, towpath.Mount{Path: "sub", Content: sub})
-	if err != nil || len(engine.Files(merged)) != 5 {
-		t.Errorf("NewDirectory = %v, %v", engine.Files(merged), err)
+	if err != nil || len(engine.FilesOf(merged)) != 5 {
+		t.Errorf("NewDirectory = %v, %v", engine.FilesOf(merged), err)
 	}
 	if _, err := towpath.NewDirectory(ctx, towpath.Mount{Content: src}, towpath.Mount{Path: "a.go", Content: file}); protocol.CodeOf(err) != protocol.CodeInvalid {
 		t.Errorf("two contents at one path: %v", err)
@@ -200,15 +208,19 @@ func TestReportsToolsAndLogs(t *testing.T) {
 	junit := engine.File("junit.xml", `<testsuites><testsuite>
 		<testcase name="a" time="0.5"/><testcase name="b" time="1.25"><failure/></testcase>
 		<testcase name="c"><skipped/></testcase><testcase name="d"><error/></testcase></testsuite></testsuites>`)
-	report, err := towpath.ParseTestReport(ctx, junit)
+	report, err := towpath.NewTestReport(ctx, junit)
 	if err != nil || report.Tests != 4 || report.Failures != 1 || report.Errors != 1 || report.Skipped != 1 ||
 		report.Time.Milliseconds() != 1750 || report.JUnit != junit || report.Passed() {
 		t.Errorf("report %+v, %v", report, err)
 	}
-	if _, err := towpath.ParseTestReport(ctx, engine.File("x", "no")); err != nil && protocol.CodeOf(err) != protocol.CodeInvalid {
+	if _, err := towpath.NewTestReport(ctx, engine.File("x", "no")); err != nil && protocol.CodeOf(err) != protocol.CodeInvalid {
 		t.Errorf("a file that is no report: %v", err)
 	}
-	engine.SetTool("git", "/usr/bin/git")
+	engine.OnTool("git", "/usr/bin/git")
+	engine.OnRun("git").Fails(&towpath.OperationError{Code: "not_found", Message: "no git"})
+	if _, err := towpath.Run(ctx, towpath.Step{Args: []string{"git"}}); !errors.Is(err, fs.ErrNotExist) || err.Error() != "run git: no git" {
+		t.Errorf("a step that fails: %v", err)
+	}
 	if path, err := towpath.Tool(ctx, "git"); err != nil || path != "/usr/bin/git" {
 		t.Errorf("Tool = %q, %v", path, err)
 	}
@@ -222,8 +234,8 @@ func TestReportsToolsAndLogs(t *testing.T) {
 	if long := engine.Logs()[2]; len(long.Message) > protocol.MaxMessage || len(long.Fields) != 1 || long.Fields["fields_cut"] != 70014.0 {
 		t.Errorf("a line that is too long: %d bytes, %v", len(long.Message), long.Fields)
 	}
-	if len(logs) != 2 || logs[0].Level != protocol.LogError || logs[0].Message != "broken" || logs[0].Fields["a"] != 1.0 ||
-		logs[0].Fields["g"].(map[string]any)["time"] != "now" || logs[1].Level != protocol.LogDebug || len(logs[1].Fields) != 0 {
+	if len(logs) != 2 || logs[0].Level != slog.LevelError || logs[0].Message != "broken" || logs[0].Fields["a"] != 1.0 ||
+		logs[0].Fields["g"].(map[string]any)["time"] != "now" || logs[1].Level != slog.LevelDebug || len(logs[1].Fields) != 0 {
 		t.Errorf("logged %+v", logs)
 	}
 }
@@ -238,5 +250,40 @@ func TestWithoutAnEngine(t *testing.T) {
 	cancel()
 	if _, err := towpath.Tool(cancelled, "x"); !errors.Is(err, context.Canceled) {
 		t.Errorf("Tool with an ended context: %v", err)
+	}
+}
+
+func TestFilesOfThisMachine(t *testing.T) {
+	engine := towpathtest.New(t)
+	ctx := engine.Context()
+	if data, err := towpath.ReadFile(ctx, "towpathtest/doc.go"); err != nil || !strings.HasPrefix(string(data), "// Package towpathtest") {
+		t.Errorf("ReadFile = %.40q, %v", data, err)
+	}
+	dir := t.TempDir()
+	script := filepath.Join(dir, "run.sh")
+	if err := os.WriteFile(script, []byte("0123456789"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	engine.SetRoot(dir)
+	if names, err := towpath.ReadDir(ctx, "."); err != nil || !slices.Equal(names, []string{"run.sh"}) {
+		t.Errorf("ReadDir = %q, %v", names, err)
+	}
+	file, err := towpath.NewFileFromPath(ctx, script)
+	if err != nil || file.Name() != "run.sh" || !file.Executable() || engine.ContentOf(file) != "0123456789" {
+		t.Errorf("NewFileFromPath = %v, %v", file, err)
+	}
+	for _, test := range []struct {
+		offset, length int64
+		want           string
+	}{{0, 3, "012"}, {4, 0, ""}, {8, 5, "89"}, {20, 5, ""}} {
+		if data, err := file.Read(ctx, test.offset, test.length); err != nil || string(data) != test.want {
+			t.Errorf("Read(%d, %d) = %q, %v", test.offset, test.length, data, err)
+		}
+	}
+	if _, err := file.Read(ctx, -1, 1); protocol.CodeOf(err) != protocol.CodeInvalid {
+		t.Errorf("Read before the file: %v", err)
+	}
+	if _, err := towpath.ReadFile(context.Background(), script); err == nil {
+		t.Error("ReadFile without a stage")
 	}
 }

@@ -3,19 +3,24 @@ package towpathtest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"os"
+	"path/filepath"
 
 	"github.com/towpath/towpath"
+	"github.com/towpath/towpath/internal/sdk" //nolint:depguard // the SDK's own room
 	"github.com/towpath/towpath/protocol"
 )
 
-// Plan returns what build declares. What is wrong with a declaration is an
-// *towpath.Error with the code pipeline; its message has a line for everything.
+// Plan returns what build declares. Where declarations are wrong, the error is a
+// *towpath.PipelineError; its message has a line for each. The folder of the program
+// is that of the test.
 func Plan(build func(p *towpath.Pipeline)) (protocol.Plan, error) {
 	fromEngine, toWorker := io.Pipe()
 	fromWorker, toEngine := io.Pipe()
 	served := make(chan error, 2)
-	go func() { served <- towpath.Serve(context.Background(), fromEngine, toEngine, build) }()
+	go func() { served <- sdk.Serve(context.Background(), fromEngine, toEngine, build) }()
 	conn := protocol.NewConn(fromWorker, toWorker, protocol.Options{})
 	go func() { served <- conn.Serve(context.Background(), noEngine{}) }()
 	defer func() {
@@ -32,11 +37,28 @@ func Plan(build func(p *towpath.Pipeline)) (protocol.Plan, error) {
 	if err := conn.Call(ctx, protocol.MethodHello, hello, nil); err != nil {
 		return protocol.Plan{}, err
 	}
-	var result protocol.DescribeResult
-	if err := conn.Call(ctx, protocol.MethodDescribe, protocol.DescribeParams{}, &result); err != nil {
+	folder, err := os.Getwd()
+	if err != nil {
 		return protocol.Plan{}, err
 	}
+	var result protocol.DescribeResult
+	params := protocol.DescribeParams{Program: folder, Root: filepath.Dir(folder)}
+	if err := conn.Call(ctx, protocol.MethodDescribe, params, &result); err != nil {
+		return protocol.Plan{}, pipelineError(err)
+	}
 	return protocol.DecodePlan(result.Plan)
+}
+
+func pipelineError(err error) error {
+	failure, ok := errors.AsType[*protocol.Error](err)
+	if !ok || failure.Code != protocol.CodePipeline {
+		return err
+	}
+	out := &towpath.PipelineError{Message: failure.Message, Hint: failure.Hint}
+	if failure.Site != nil {
+		out.File, out.Line = failure.Site.File, failure.Site.Line
+	}
+	return out
 }
 
 // noEngine answers a pipeline that asks for something while it is declared.

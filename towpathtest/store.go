@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/towpath/towpath/internal/sdk" //nolint:depguard // the SDK's own room
 	"github.com/towpath/towpath/protocol"
 )
 
@@ -229,7 +230,7 @@ func (s store) filter(p protocol.DirectoryFilterParams) (protocol.DirectoryFilte
 		return protocol.DirectoryFilterResult{}, err
 	}
 	for _, glob := range p.Globs {
-		if _, err := compileGlob(strings.TrimPrefix(glob, "!")); err != nil {
+		if _, err := sdk.CompileGlob(strings.TrimPrefix(glob, "!")); err != nil {
 			return protocol.DirectoryFilterResult{}, protocol.Errorf(protocol.CodeInvalid, "%v", err)
 		}
 	}
@@ -238,7 +239,7 @@ func (s store) filter(p protocol.DirectoryFilterParams) (protocol.DirectoryFilte
 		taken := false
 		for _, glob := range p.Globs {
 			pattern, away := strings.CutPrefix(glob, "!")
-			if takes(pattern, at) {
+			if sdk.Takes(pattern, at) {
 				taken = !away
 			}
 		}
@@ -247,16 +248,6 @@ func (s store) filter(p protocol.DirectoryFilterParams) (protocol.DirectoryFilte
 		}
 	}
 	return protocol.DirectoryFilterResult{Value: s.addTree(kept)}, nil
-}
-
-// takes reports whether a pattern matches a path or a folder above it.
-func takes(pattern, at string) bool {
-	for ; at != "."; at = path.Dir(at) {
-		if matches(pattern, at) {
-			return true
-		}
-	}
-	return pattern == "."
 }
 
 // parseReport counts the tests of a JUnit file.

@@ -117,7 +117,7 @@ func Test(ctx context.Context, in GoIn) (towpath.TestReport, error) {
 	if err != nil {
 		return towpath.TestReport{}, err
 	}
-	report, err := towpath.ParseTestReport(ctx, file)
+	report, err := towpath.NewTestReport(ctx, file)
 	if err == nil && (!report.Passed() || result.ExitCode != 0) {
 		err = fmt.Errorf("%d of %d tests failed", report.Failures+report.Errors, report.Tests)
 	}
