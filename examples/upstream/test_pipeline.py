@@ -56,7 +56,7 @@ def test_tests_see_the_installed_project_and_not_its_sources(engine: FakeEngine)
     shard = Shard(built(engine, 1), ["tests/test_00.py"])
     tested = asyncio.run(pipeline.test(shard=shard, tools=engine.directory({"pytest.py": ""})))
     assert (tested.project, tested.version, tested.report.tests) == ("click-1", "3.12", 2)
-    assert set(engine.tree_of(engine.steps[0].tree)) == {
+    assert set(engine.files_of(engine.steps[0].tree)) == {
         "pyproject.toml",
         "site/click.py",
         "tests/conftest.py",

@@ -39,7 +39,7 @@ def test_packages_are_installed_only_with_the_hashes_of_the_lock(engine: FakeEng
     engine.on_run(sys.executable, "-m", "pip", "install").returns(outputs={"deps/a.py": "a = 1"})
     lock = engine.directory({"requirements.lock": "a==1 --hash=sha256:…"})
     installed = asyncio.run(deps(lock=lock))
-    assert engine.tree_of(installed) == {"a.py": b"a = 1"}
+    assert engine.files_of(installed) == {"a.py": b"a = 1"}
     (step,) = engine.steps
     assert {"--require-hashes", "--no-deps", "--only-binary"} <= set(step.args)
     assert step.tree == lock
@@ -68,7 +68,7 @@ def test_every_test_module_is_in_one_shard(engine: FakeEngine) -> None:
 def test_a_shard_reports_its_tests(engine: FakeEngine) -> None:
     tested = run_shard(engine, 0)
     assert (tested.report.tests, tested.report.failures, tested.report.time_ms) == (2, 0, 500)
-    assert engine.bytes_of(tested.coverage) == b"data 0"
+    assert engine.content_of(tested.coverage) == b"data 0"
 
 
 def test_coverage_adds_up_the_shards(engine: FakeEngine) -> None:
@@ -81,7 +81,7 @@ def test_coverage_adds_up_the_shards(engine: FakeEngine) -> None:
     covered = asyncio.run(coverage(code=empty, deps=empty, shards=shards))
     assert (covered.percent, covered.tests) == (99.5, 2 * SHARDS)
     combine = engine.steps[-3]
-    assert engine.tree_of(combine.tree) == {"parts/0": b"data 0", "parts/1": b"data 1"}
+    assert engine.files_of(combine.tree) == {"parts/0": b"data 0", "parts/1": b"data 1"}
 
 
 def test_the_wheel_is_built_without_network(engine: FakeEngine) -> None:

@@ -132,9 +132,14 @@ def test_the_fields_of_values_are_in_the_order_of_their_annotations() -> None:
         assert list(value.__annotations__) == list(value.__slots__)
 
 
-def test_a_secret_cannot_be_revealed_yet() -> None:
-    with pytest.raises(UsageError, match="cannot be revealed"):
-        Secret("T").reveal()
+def test_a_secret_is_a_handle() -> None:
+    assert [name for name in dir(Secret("T")) if not name.startswith("_")] == ["name"]
+
+
+def test_a_report_has_passed_where_nothing_failed() -> None:
+    for errors, failures in ((0, 0), (1, 0), (0, 1)):
+        outcome = towpath.TestReport(errors=errors, failures=failures, junit=FILE, skipped=1, tests=3, time_ms=0)
+        assert outcome.passed == (errors == failures == 0)
 
 
 def test_a_step_result() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from towpath import Directory, File, OperationError, Pending, StepError, TestReport, UsageError, log, run, stage, tool
-from towpath.testing import FakeEngine
+from towpath.testing import FakeEngine, Result
 
 JUNIT = """<testsuites><testsuite>
 <testcase name="a" time="0.5"/><testcase name="b" time="1"><failure/></testcase>
@@ -36,10 +36,10 @@ def test_an_async_stage() -> None:
         src = engine.directory({"a/b.py": "x = 1"})
         report = asyncio.run(check(src))
     assert (report.tests, report.failures, report.errors, report.skipped, report.time_ms) == (4, 1, 1, 1, 1500)
-    assert engine.bytes_of(report.junit) == JUNIT.encode()
+    assert engine.content_of(report.junit) == JUNIT.encode()
     (step,) = engine.steps
     assert (step.args, step.cwd, step.env, step.outputs, step.ok) == (("pytest", "-q"), "a", {"K": "v"}, ("report.xml",), [0, 1])
-    assert engine.tree_of(step.tree) == {"a/b.py": b"x = 1"}
+    assert engine.files_of(step.tree) == {"a/b.py": b"x = 1"}
     assert engine.logs[0].message == "exit code 1"
     assert engine.logs[0].level == "debug"
     assert engine.logs[0].fields == {"code": 1}
@@ -77,8 +77,8 @@ def test_outputs() -> None:
         engine.on_run("make").returns(outputs={"dist/a.whl": b"1", "dist/b.txt": b"2", "docs/x/y": b"3", "z": b""})
         result = run("make", outputs=["dist/*.whl", "docs"]).wait()
         assert [entry.path for entry in result.outputs] == ["dist/a.whl", "docs"]
-        assert engine.tree_of(result.tree) == {"dist/a.whl": b"1", "docs/x/y": b"3"}
-        assert engine.tree_of(result.directory("docs")) == {"x/y": b"3"}
+        assert engine.files_of(result.tree) == {"dist/a.whl": b"1", "docs/x/y": b"3"}
+        assert engine.files_of(result.directory("docs")) == {"x/y": b"3"}
         assert [file.name for file in result.files("**/*.whl")] == ["a.whl"]
 
 
@@ -122,10 +122,10 @@ def test_directories() -> None:
         assert [entry.path for entry in tree.entries("a").wait()] == ["b", "d.txt"]
         assert tree.file("a/d.txt").wait().text().wait() == "d"
         below = tree.directory("a").wait()
-        assert engine.tree_of(below) == {"b/c.py": b"c", "d.txt": b"d"}
-        assert engine.tree_of(tree.filter("**/*.py", "e", "!a/b").wait()) == {"e": b"e"}
+        assert engine.files_of(below) == {"b/c.py": b"c", "d.txt": b"d"}
+        assert engine.files_of(tree.filter("**/*.py", "e", "!a/b").wait()) == {"e": b"e"}
         made = Directory.of({"": below, "x/y": tree.file("e").wait()}).wait()
-        assert engine.tree_of(made) == {"b/c.py": b"c", "d.txt": b"d", "x/y": b"e"}
+        assert engine.files_of(made) == {"b/c.py": b"c", "d.txt": b"d", "x/y": b"e"}
         for operation in (lambda: tree.file("a"), lambda: tree.directory("e"), lambda: tree.file("no"), lambda: tree.entries("e")):
             with pytest.raises(OperationError) as caught:
                 operation().wait()
@@ -133,7 +133,7 @@ def test_directories() -> None:
         for content in ({"../a": below}, {"e": engine.file("1", "1"), "e/f": engine.file("2", "2")}):
             with pytest.raises(OperationError):
                 Directory.of(content).wait()
-        with pytest.raises(TypeError, match="a tree is made of"):
+        with pytest.raises(TypeError, match="a directory is made of"):
             Directory.of({"a": "b"})  # type: ignore[dict-item]
 
 
@@ -221,3 +221,13 @@ def test_waiting_on_an_event_loop() -> None:
 def test_arguments_of_run(args: tuple[Any, ...], options: dict[str, Any], error: type[Exception]) -> None:
     with FakeEngine(), pytest.raises(error):
         run(*args, **options)
+
+
+def test_a_function_decides_what_a_step_does() -> None:
+    with FakeEngine() as engine:
+        engine.on_run("cc").does(lambda step: Result(outputs={"out": step.args[1]}))
+        done = run("cc", "a.c", outputs=["out"]).wait()
+        assert engine.content_of(done.file("out")) == b"a.c"
+        engine.on_run("cc").does(lambda _step: Result(exit_code=2))
+        with pytest.raises(StepError):
+            run("cc").wait()

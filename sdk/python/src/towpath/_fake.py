@@ -1,4 +1,4 @@
-"""Files and trees in memory, for the test kit."""
+"""Files and directories in memory, for the test kit."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Store:
         return self._blobs[file.digest]
 
     def directory(self, content: Mapping[str, Content]) -> Directory:
-        """Store a tree."""
+        """Store a directory."""
         files: dict[str, File] = {}
         for path, value in content.items():
             _check_path(path)
@@ -51,13 +51,13 @@ class Store:
         return Directory(digest=digest)
 
     def walk(self, directory: Directory) -> dict[str, File]:
-        """Return all files of a tree, by path."""
+        """Return all files of a directory, by path."""
         if directory.digest not in self._trees:
             raise _not_found("the directory is not in this engine: make it with engine.directory()")
         return self._trees[directory.digest]
 
     def mounted(self, mounts: Sequence[Params]) -> Directory:
-        """Store the tree of contents that are laid over each other."""
+        """Store the directory of contents that are laid over each other."""
         files: dict[str, File] = {}
         for mount in mounts:
             value = _values.decode(mount["value"])
@@ -207,7 +207,7 @@ def _not_found(message: str) -> OperationError:
     return OperationError(message, code="not_found")
 
 
-# The Directory message of the Remote Execution API, whose digest is that of the tree.
+# The Directory message of the Remote Execution API, whose digest is that of the directory.
 
 
 def _digest(content: bytes) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Literal, NoReturn, TypeVar, dataclass_transform
 
-from towpath._errors import OperationError, UsageError
+from towpath._errors import OperationError
 from towpath._pending import Ask, Pending
 
 TYPE_CHECKING = False
@@ -189,7 +189,7 @@ class Chunks:
 
 
 class Directory(Value):
-    """An immutable tree of files of the engine's store.
+    """An immutable directory of the engine's store.
 
     Attributes:
         digest: The SHA-256 of its Remote Execution API `Directory` message in hexadecimal, `/`, and that message's size in bytes.
@@ -200,7 +200,7 @@ class Directory(Value):
     digest: str
 
     def entries(self, path: str = "", *, recursive: bool = False) -> Pending[list[Entry]]:
-        """List the folder `path` of this tree, sorted by path; with `recursive` everything below it.
+        """List the folder `path` of this directory, sorted by path; with `recursive` everything below it.
 
         Raises:
             OperationError: There is no such folder.
@@ -234,7 +234,7 @@ class Directory(Value):
         return Pending(f"Directory.directory({path!r})", steps())
 
     def filter(self, *globs: str) -> Pending[Directory]:
-        """Return the tree of the paths that match one of `globs`, which are written as in `source`."""
+        """Return the directory of the paths that match one of `globs`, which are written as in `source`."""
 
         def steps() -> Steps[Directory]:
             params = {"directory": encode(self), "globs": list(globs)}
@@ -244,7 +244,7 @@ class Directory(Value):
 
     @classmethod
     def of(cls, content: Mapping[str, File | Directory]) -> Pending[Directory]:
-        """Make a tree of files and trees, each at a path; the path `""` takes a tree and stands for the root.
+        """Make a directory of files and directories, each at a path; the path `""` takes a directory and stands for the root.
 
         Raises:
             OperationError: A path is wrong, or two contents meet at one path.
@@ -278,6 +278,11 @@ class TestReport(Value):
     tests: int
     time_ms: int
 
+    @property
+    def passed(self) -> bool:
+        """Whether no test failed or ended with an error."""
+        return not self.failures and not self.errors
+
     @classmethod
     def from_junit(cls, file: File) -> Pending[TestReport]:
         """Read a report from a JUnit XML file.
@@ -303,23 +308,14 @@ class Secret(Value):
 
     name: str
 
-    def reveal(self) -> str:
-        """Return the value of the secret. Not available in this version.
-
-        Raises:
-            UsageError: Always.
-        """
-        message = f"secret {self.name!r} cannot be revealed: this version of Towpath has no operation for it"
-        raise UsageError(message)
-
 
 class Entry(Value):
-    """One path of a tree.
+    """One path of a directory, or one output of a step.
 
     Attributes:
         path: Relative to the folder that was listed, with `/`.
         kind: `file`, `directory` or `symlink`.
-        value: The file or tree; None for a symlink.
+        value: The file or directory; None for a symlink.
         target: Where a symlink points; None for the others.
     """
 
@@ -340,7 +336,7 @@ class StepResult(Value):
         stdout: The standard output.
         stderr: The standard error.
         outputs: One entry for each path that the declared outputs matched.
-        tree: The tree of all outputs.
+        tree: The directory of all outputs.
     """
 
     __slots__ = ("cached", "exit_code", "outputs", "stderr", "stdout", "tree")
@@ -440,7 +436,7 @@ def mounts(content: Mapping[str, File | Directory]) -> list[dict[str, Any]]:
     result = []
     for path, value in content.items():
         if not isinstance(path, str) or not isinstance(value, File | Directory):
-            message = f"a tree is made of paths with a File or a Directory each, not of {path!r}: {value!r}"
+            message = f"a directory is made of paths with a File or a Directory each, not of {path!r}: {value!r}"
             raise TypeError(message)
         result.append({"path": path, "value": encode(value)})
     return result

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import Token
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, NoReturn, Self
 
 from towpath import _values
 from towpath._errors import OperationError, StepError, TowpathError, UsageError
@@ -37,7 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["FakeEngine", "LogLine", "RunRule", "Step", "plan"]
+__all__ = ["FakeEngine", "LogLine", "Result", "RunRule", "Step", "plan"]
 
 
 class Step(NamedTuple):
@@ -59,17 +59,22 @@ class LogLine(NamedTuple):
     fields: Mapping[str, Any]
 
 
+class Result(NamedTuple):
+    """What a scripted step does."""
+
+    exit_code: int = 0
+    stdout: bytes | str = b""
+    stderr: bytes | str = b""
+    outputs: Mapping[str, bytes | str | File] = {}
+    cached: bool = False
+
+
 class RunRule:
     """What a step returns whose command starts with certain arguments; made by `FakeEngine.on_run`."""
 
     def __init__(self, args: tuple[str, ...]) -> None:
-        self.args = args
-        self.exit_code = 0
-        self.cached = False
-        self.stdout = b""
-        self.stderr = b""
-        self.outputs: Mapping[str, bytes | str | File] = {}
-        self.error: TowpathError | None = None
+        self._args = args
+        self._does: Callable[[Step], Result] = lambda _step: Result()
 
     def returns(
         self,
@@ -81,17 +86,24 @@ class RunRule:
         cached: bool = False,
     ) -> Self:
         """Have the step end with `exit_code` and leave `outputs`, files by path, behind."""
-        self.exit_code = exit_code
-        self.stdout = _bytes(stdout)
-        self.stderr = _bytes(stderr)
-        self.outputs = outputs or {}
-        self.cached = cached
+        result = Result(exit_code, stdout, stderr, outputs or {}, cached)
+        return self.does(lambda _step: result)
+
+    def does(self, function: Callable[[Step], Result]) -> Self:
+        """Have a function decide what the step does."""
+        self._does = function
         return self
 
     def raises(self, error: TowpathError) -> Self:
         """Have the operation raise `error`."""
-        self.error = error
-        return self
+
+        def fail(_step: Step) -> NoReturn:
+            raise error
+
+        return self.does(fail)
+
+    def _fits(self, args: tuple[str, ...]) -> bool:
+        return args[: len(self._args)] == self._args
 
 
 class FakeEngine:
@@ -146,19 +158,19 @@ class FakeEngine:
         return self._store.file(name, _bytes(content), executable=executable)
 
     def directory(self, content: Mapping[str, bytes | str | File | Directory]) -> Directory:
-        """Make a tree in memory, of contents by path."""
+        """Make a directory in memory, of contents by path."""
         tree: dict[str, File | Directory] = {}
         for path, value in content.items():
             name = path.rpartition("/")[2]
             tree[path] = value if isinstance(value, File | Directory) else self.file(name, value)
         return self._store.directory(tree)
 
-    def bytes_of(self, file: File) -> bytes:
+    def content_of(self, file: File) -> bytes:
         """Return the content of a file."""
         return self._store.content(file)
 
-    def tree_of(self, directory: Directory) -> dict[str, bytes]:
-        """Return the content of all files of a tree, by path."""
+    def files_of(self, directory: Directory) -> dict[str, bytes]:
+        """Return the content of all files of a directory, by path."""
         return {path: self._store.content(file) for path, file in self._store.walk(directory).items()}
 
     # Operations
@@ -194,25 +206,24 @@ class FakeEngine:
         tree = self._store.mounted(params["tree"])
         step = Step(args, tree, params["cwd"], params["env"], tuple(params["outputs"]), params["ok"])
         self.steps.append(step)
-        rule = next((rule for rule in self._rules if args[: len(rule.args)] == rule.args), None)
+        rule = next((rule for rule in self._rules if rule._fits(args)), None)  # noqa: SLF001 - they belong together
         if rule is None:
             message = f"no step {' '.join(args)!r} was scripted"
             raise UsageError(message, hint=f"engine.on_run({args[0]!r}).returns(…)")
-        if rule.error is not None:
-            raise rule.error
-        if step.ok != "any" and rule.exit_code not in step.ok:
-            message = f"{args[0]!r} ended with exit code {rule.exit_code}"
-            raise StepError(message, exit_code=rule.exit_code, command=args)
+        result = rule._does(step)  # noqa: SLF001 - they belong together
+        if step.ok != "any" and result.exit_code not in step.ok:
+            message = f"{args[0]!r} ended with exit code {result.exit_code}"
+            raise StepError(message, exit_code=result.exit_code, command=args)
         made = {
             path: content if isinstance(content, File) else self.file(path.rpartition("/")[2], content)
-            for path, content in rule.outputs.items()
+            for path, content in result.outputs.items()
         }
-        found = self._outputs(step, made, rule.exit_code)
+        found = self._outputs(step, made, result.exit_code)
         return {
-            "exit_code": rule.exit_code,
-            "cached": rule.cached,
-            "stdout": _values.encode(self.file("stdout", rule.stdout)),
-            "stderr": _values.encode(self.file("stderr", rule.stderr)),
+            "exit_code": result.exit_code,
+            "cached": result.cached,
+            "stdout": _values.encode(self.file("stdout", result.stdout)),
+            "stderr": _values.encode(self.file("stderr", result.stderr)),
             "outputs": [self._store.entry(path, found[path]) for path in sorted(found)],
             "tree": _values.encode(self._store.directory(found)),
         }
