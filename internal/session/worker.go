@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/towpath/towpath/internal/process"
 	"github.com/towpath/towpath/protocol"
 )
 
@@ -55,6 +56,7 @@ func (e *LostError) Unwrap() error { return e.Err }
 type Worker struct {
 	program  Program
 	cmd      *exec.Cmd
+	group    *process.Group
 	conn     *protocol.Conn
 	sdk      protocol.SDKInfo
 	tail     *tail
@@ -99,7 +101,7 @@ func start(ctx context.Context, p Program, c command, version string, handler pr
 	w.cmd.Env = append(slices.Clone(c.env), protocol.FDsVariable+"=3,4")
 	w.cmd.ExtraFiles = []*os.File{toWorker.r, fromWorker.w}
 	w.cmd.WaitDelay = c.patience.drain
-	ownGroup(w.cmd)
+	w.group = process.New(w.cmd)
 	started := make(chan error)
 	go func() {
 		defer close(w.exited)
@@ -111,8 +113,7 @@ func start(ctx context.Context, p Program, c command, version string, handler pr
 		if err != nil {
 			return
 		}
-		_ = w.cmd.Wait() // the status is read from ProcessState
-		killGroup(w.cmd) // what it started may hold its end of the connection open
+		_ = w.group.Wait() // with what it started, which may hold its end of the connection open; the status is read from ProcessState
 		out.flush()
 		errs.flush()
 	}()
@@ -298,7 +299,7 @@ func (w *Worker) watch(ctx context.Context) {
 }
 
 // Kill ends the process and all that it started at once.
-func (w *Worker) Kill() { killGroup(w.cmd) }
+func (w *Worker) Kill() { w.group.Kill() }
 
 // Close ends the worker and returns when nothing of it is left: first by closing its pipe, then by killing it.
 func (w *Worker) Close() {
@@ -307,7 +308,7 @@ func (w *Worker) Close() {
 	case <-w.exited:
 	case <-time.After(w.patience.close):
 	}
-	killGroup(w.cmd)
+	w.group.Kill()
 	<-w.exited
 	w.stop()
 	w.watched.Wait()

@@ -96,7 +96,7 @@ func (e *Executor) Execute(ctx context.Context, a executor.Action, o executor.Op
 	if err != nil {
 		return executor.Result{}, err
 	}
-	p := process{cmd: cmd, grace: e.grace, marker: "TMPDIR=" + w.tmp}
+	p := proc{cmd: cmd, grace: e.grace, marker: "TMPDIR=" + w.tmp}
 	result, err := p.run(ctx, o)
 	if err != nil {
 		return result, startError(a, err)

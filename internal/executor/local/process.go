@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/towpath/towpath/internal/executor"
+	"github.com/towpath/towpath/internal/process"
 )
 
 const (
@@ -32,15 +33,16 @@ type startFailure struct{ err error }
 func (e *startFailure) Error() string { return e.err.Error() }
 func (e *startFailure) Unwrap() error { return e.err }
 
-// process is a command with all that it starts.
-type process struct {
+// proc is a command with all that it starts.
+type proc struct {
 	cmd    *exec.Cmd
+	group  *process.Group // once it is started
 	grace  time.Duration
 	marker string // a variable that no process has but those that the command starts
 }
 
 // run starts the command, streams what it writes, and returns when it has ended and nothing of it is left.
-func (p *process) run(ctx context.Context, o executor.Options) (executor.Result, error) {
+func (p *proc) run(ctx context.Context, o executor.Options) (executor.Result, error) {
 	if ctx.Err() != nil {
 		return executor.Result{}, fmt.Errorf("start the command: %w", ctx.Err())
 	}
@@ -75,22 +77,20 @@ func (p *process) run(ctx context.Context, o executor.Options) (executor.Result,
 	return result, nil
 }
 
-func (p *process) start() error {
-	setGroup(p.cmd)
+func (p *proc) start() error {
 	for try := 1; ; try++ {
+		p.group = process.New(p.cmd)
 		err := p.cmd.Start()
 		if err == nil || try == textBusyTries || !isTextBusy(err) {
 			return err
 		}
 		c := p.cmd // which cannot be started again
 		p.cmd = &exec.Cmd{Path: c.Path, Args: c.Args, Env: c.Env, Dir: c.Dir, Stdout: c.Stdout, Stderr: c.Stderr}
-		setGroup(p.cmd)
 	}
 }
 
-// wait returns when the command has ended and its group is killed, and tells whether ctx ended before. The group is not
-// signalled any more once the command has been reaped, as far as the system allows: its number may be another's by then.
-func (p *process) wait(ctx context.Context) (cancelled bool) {
+// wait returns when the command has ended and its group is killed, and tells whether ctx ended before.
+func (p *proc) wait(ctx context.Context) (cancelled bool) {
 	ended := make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -100,26 +100,18 @@ func (p *process) wait(ctx context.Context) (cancelled bool) {
 		case <-ctx.Done():
 		}
 		cancelled = true
-		terminateGroup(p.cmd.Process)
+		p.group.Terminate()
 		grace := time.NewTimer(p.grace)
 		defer grace.Stop()
 		select {
 		case <-ended:
 		case <-grace.C:
-			killGroup(p.cmd.Process)
+			p.group.Kill()
 		}
 	})
-	if awaitEnd(p.cmd.Process) {
-		close(ended)
-		watching.Wait()
-		killGroup(p.cmd.Process)
-		_ = p.cmd.Wait() // how it ended is in ProcessState
-		return cancelled
-	}
-	_ = p.cmd.Wait()
+	_ = p.group.Wait() // how it ended is in ProcessState
 	close(ended)
 	watching.Wait()
-	killGroup(p.cmd.Process)
 	return cancelled
 }
 
@@ -132,7 +124,7 @@ type streams struct {
 }
 
 // connect gives the command pipes. The first error of a writer is kept and stops the command.
-func (p *process) connect(o executor.Options, stop context.CancelCauseFunc) (*streams, error) {
+func (p *proc) connect(o executor.Options, stop context.CancelCauseFunc) (*streams, error) {
 	s := &streams{}
 	for _, to := range []struct {
 		from *io.Writer

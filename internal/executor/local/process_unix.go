@@ -12,10 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func terminateGroup(p *os.Process) { _ = unix.Kill(-p.Pid, unix.SIGTERM) }
-
-func killGroup(p *os.Process) { _ = unix.Kill(-p.Pid, unix.SIGKILL) }
-
 func isTextBusy(err error) bool { return errors.Is(err, unix.ETXTBSY) }
 
 // isStepsFault tells whether an error of exec is due to what was to be executed, and not to the state of the machine.

@@ -3,7 +3,6 @@ package local
 import (
 	"errors"
 	"os"
-	"os/exec"
 
 	"github.com/towpath/towpath/internal/executor"
 	"golang.org/x/sys/windows"
@@ -11,14 +10,6 @@ import (
 
 // canFindProcesses tells whether killMarked does anything.
 const canFindProcesses = false
-
-func setGroup(*exec.Cmd) {}
-
-func awaitEnd(*os.Process) bool { return false }
-
-func terminateGroup(p *os.Process) { _ = p.Kill() }
-
-func killGroup(*os.Process) {}
 
 func killMarked(int, string) {}
 
