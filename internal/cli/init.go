@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"go/version"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -117,7 +118,7 @@ func (a *App) initGo() error {
 		}
 	}
 	if !a.exists("go.work") {
-		if err := a.write("go.work", fmt.Appendf(nil, "// Lets editors find the SDK inside tow. Not to be committed: the path is this machine's.\ngo 1.26\n\nuse .\n\nuse %q\n", sdk)); err != nil {
+		if err := a.write("go.work", fmt.Appendf(nil, "// Lets editors find the SDK inside tow. Not to be committed: the path is this machine's.\ngo %s\n\nuse .\n\nuse %q\n", a.goVersion(), sdk)); err != nil {
 			return err
 		}
 		if err := a.ignore("go.work", "go.work.sum"); err != nil {
@@ -128,6 +129,20 @@ func (a *App) initGo() error {
 Run it:  tow run
 `)
 	return nil
+}
+
+// goVersion is the version of Go for go.work, which must not be below that of any module in it: the SDK's, or that of go.mod if it is later.
+func (a *App) goVersion() string {
+	const sdk = "1.26"
+	b, err := os.ReadFile(filepath.Join(a.Dir, "go.mod"))
+	if err != nil {
+		return sdk
+	}
+	m := regexp.MustCompile(`(?m)^go (\d+(?:\.\d+)*)`).FindSubmatch(b)
+	if m == nil || version.Compare("go"+string(m[1]), "go"+sdk) < 0 {
+		return sdk
+	}
+	return string(m[1])
 }
 
 // moduleName makes a module path of the folder's name.
