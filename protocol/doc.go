@@ -24,7 +24,7 @@ const (
 	MaxStepText  = 1 << 20  // args and env of a step, together
 	MaxMessage   = 64 << 10 // the message of a log line; message, hint and trace of an error
 	MaxFields    = 64 << 10 // the fields of a log line, in canonical JSON
-	MaxOutputs   = 100_000  // entries that the outputs of a step match
+	MaxOutputs   = 20_000   // entries that the outputs of a step match
 	MaxOpen      = 10_000   // open requests of a worker
 	MaxChunk     = 1 << 20  // bytes that one file.read or blob.append carries
 	MaxEntries   = 10_000   // entries that one directory.list returns

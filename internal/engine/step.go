@@ -178,11 +178,8 @@ func (s *step) execute(ctx context.Context) (any, error) {
 	if len(res.Missing) > 0 {
 		return nil, s.lacks(res.Missing)
 	}
-	if len(res.Entries) > protocol.MaxEntries {
-		return nil, &protocol.Error{
-			Code: protocol.CodeTooLarge, Message: fmt.Sprintf("%s made %d outputs, at most %d are allowed", shellWords(s.p.Args), len(res.Entries), protocol.MaxEntries),
-			Hint: "declare the folder as the output instead of the files in it",
-		}
+	if len(res.Entries) > protocol.MaxOutputs {
+		return nil, s.tooMany(len(res.Entries))
 	}
 	rec := stepRecord{
 		ExitCode: res.ExitCode, Stdout: outDigest, Stderr: errDigest, Entries: res.Entries, Root: res.Root, Duration: res.Duration, Run: s.o.run.rec.id,
@@ -201,17 +198,28 @@ func (s *step) record(ctx context.Context, rec stepRecord) error {
 			return fmt.Errorf("store a step: %w", err)
 		}
 	}
-	if err := s.o.e.c.Store.Flush(ctx); err != nil {
-		return fmt.Errorf("make the result of a step durable: %w", err)
-	}
 	b, err := json.Marshal(rec)
 	if err != nil {
 		return fmt.Errorf("record the result of a step: %w", err)
+	}
+	if len(b) > actioncache.MaxValue {
+		return s.tooMany(len(rec.Entries))
+	}
+	if err := s.o.e.c.Store.Flush(ctx); err != nil {
+		return fmt.Errorf("make the result of a step durable: %w", err)
 	}
 	if err := s.o.e.c.Cache.Put(ctx, actioncache.Step, s.key, b); err != nil {
 		return fmt.Errorf("record the result of a step: %w", err)
 	}
 	return nil
+}
+
+// tooMany says that the outputs of the step are too many to be named one by one.
+func (s *step) tooMany(n int) error {
+	return &protocol.Error{
+		Code: protocol.CodeTooLarge, Message: fmt.Sprintf("%s made %d outputs; a step has at most %d, and fewer with long names", shellWords(s.p.Args), n, protocol.MaxOutputs),
+		Hint: "declare the folder as the output instead of the files in it",
+	}
 }
 
 // failed says that the command ended in a way that the stage does not accept.
