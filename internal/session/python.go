@@ -62,7 +62,7 @@ func (c Config) findPython(ctx context.Context, p Program) (runtimeInfo, error) 
 		}
 	}
 	r := runtimeInfo{
-		Asked: c.Python, Executable: real, Version: fmt.Sprintf("%s %d.%d", implementation, version[0], version[1]),
+		Asked: c.asked(Python), Executable: real, Version: fmt.Sprintf("%s %d.%d", implementation, version[0], version[1]),
 		Stamps: []stamp{stampOf(candidate), stampOf(real)},
 	}
 	for _, v := range []string{"PATH", "HOME", "PYENV_ROOT", "PYENV_VERSION", "ASDF_PYTHON_VERSION", "MISE_PYTHON_VERSION", "UV_PYTHON"} {

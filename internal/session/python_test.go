@@ -127,7 +127,8 @@ func TestProgramIsAskedAgainWhenSomethingChangesThatItWasMadeFrom(t *testing.T) 
 				t.Fatal(err)
 			}
 		}},
-		{name: "a variable", change: func(p *place) { p.set("TZ", "Mars/Olympus") }},
+		{name: "a variable", change: func(p *place) { p.set("LOGNAME", "somebody") }},
+		{name: "a variable that it is not given", change: func(p *place) { p.set("TZ", "Mars/Olympus") }, stays: true},
 		{name: "a variable is gone", change: func(p *place) { p.set("HOME") }},
 		{name: "the interpreter's setting", change: func(p *place) { p.config.Python = realPython(t) }},
 		{name: "the choice of a version manager", change: func(p *place) { p.write(".python-version", "3.11\n") }},

@@ -19,7 +19,7 @@ import (
 )
 
 // recordVersion changes with the form or the meaning of records.
-const recordVersion = 1
+const recordVersion = 2
 
 // record remembers a plan together with all that it was made from.
 type record struct {
@@ -63,7 +63,8 @@ type runtimeInfo struct {
 	Env []string `json:"env"`
 }
 
-// stamp is a file that has not changed as long as its metadata has not: programs of the system, which are too large to be read each time.
+// stamp is a file that has not changed as long as its metadata has not: programs of the system, which are too large to be read each time. The time
+// is 0 for a file that tow made, and whose time says when it was used.
 type stamp struct {
 	Path  string `json:"path"`
 	Size  int64  `json:"size"`
@@ -78,12 +79,25 @@ func stampOf(path string) stamp {
 	return stamp{Path: path, Size: info.Size(), MTime: info.ModTime().UnixNano()}
 }
 
+func (s stamp) withoutTime() stamp {
+	s.MTime = 0
+	return s
+}
+
+func (s stamp) valid() bool {
+	now := stampOf(s.Path)
+	if s.MTime == 0 {
+		now = now.withoutTime()
+	}
+	return now == s
+}
+
 func (r runtimeInfo) valid(asked string, env func(string) (string, bool)) bool {
 	if r.Asked != asked {
 		return false
 	}
 	for _, s := range r.Stamps {
-		if stampOf(s.Path) != s {
+		if !s.valid() {
 			return false
 		}
 	}
@@ -96,15 +110,27 @@ func (r runtimeInfo) valid(asked string, env func(string) (string, bool)) bool {
 	return true
 }
 
+// variable notes the value of a variable by its digest: that of a proxy may hold a password.
 func variable(env func(string) (string, bool), name string) string {
 	if v, ok := env(name); ok {
-		return name + "=" + v
+		return name + "=" + digest.OfBytes([]byte(v)).Hex()
 	}
 	return name
 }
 
 func (c Config) recordFile(p Program) string {
-	return filepath.Join(c.CacheDir, "programs", digest.OfBytes([]byte(p.Path)).Hex()+".record")
+	return filepath.Join(c.CacheDir, "programs", p.id()+".record")
+}
+
+// id names the program in the cache folder.
+func (p Program) id() string { return digest.OfBytes([]byte(p.Path)).Hex() }
+
+// asked is the setting that the choice of what runs a program follows.
+func (c Config) asked(l Language) string {
+	if l == Go {
+		return ""
+	}
+	return c.Python
 }
 
 // readRecord returns the record of a program, or nil when there is none that can be read.
@@ -149,13 +175,13 @@ func (c Config) writeRecord(p Program, r *record) error {
 }
 
 // changed tells why a record cannot be used any more; it is empty when it can.
-func (c Config) changed(ctx context.Context, r *record, sdk string, env []string) (string, error) {
+func (c Config) changed(ctx context.Context, p Program, r *record, sdk string, env []string) (string, error) {
 	switch {
 	case r.SDK != sdk:
 		return "the SDK", nil
 	case !slices.Equal(r.Env, env):
 		return "the environment", nil
-	case !r.Runtime.valid(c.Python, c.Lookup):
+	case !r.Runtime.valid(c.asked(p.Language), c.Lookup):
 		return "the " + r.Runtime.Version + " runtime", nil
 	}
 	for _, f := range r.Files {

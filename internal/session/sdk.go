@@ -37,7 +37,7 @@ func unpack(cacheDir, language string, sdk fs.FS) (string, error) {
 	}
 	parent := filepath.Join(cacheDir, "sdk", language)
 	final := filepath.Join(parent, d.Short())
-	if exists(final) {
+	if exists(final) && touch(final) == nil {
 		return final, nil
 	}
 	if err := os.MkdirAll(parent, 0o755); err != nil {
@@ -64,6 +64,7 @@ func unpack(cacheDir, language string, sdk fs.FS) (string, error) {
 	if err != nil && !exists(final) {
 		return "", fmt.Errorf("unpack the %s SDK into %s: %w", language, final, err)
 	}
+	sweep(parent, func(string) string { return "" })
 	return final, nil
 }
 

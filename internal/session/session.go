@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 
 	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/plan"
@@ -66,11 +67,14 @@ func Open(ctx context.Context, p Program, c Config) (*Session, error) {
 	env := c.workerEnv()
 	before := c.readRecord(p)
 	if before != nil {
-		why, err := c.changed(ctx, before, sdk.String(), env)
+		why, err := c.changed(ctx, p, before, sdk.String(), env)
 		if err != nil {
 			return nil, err
 		}
 		if why == "" {
+			if p.Language == Go {
+				_ = touch(before.Runtime.Executable) // else it may have to be compiled again one day
+			}
 			s.record, s.FromCache = before, true
 			if err := s.adopt(); err != nil {
 				return nil, err
@@ -101,10 +105,12 @@ func (c Config) sdkOf(l Language) fs.FS {
 	return c.PythonSDK
 }
 
-// workerEnv is the environment of a program: what it takes to find programs, folders and the user, and nothing that could steer a result.
+// workerEnv is the environment of a program. It is in no stage key: what could steer a result is the same everywhere, as it is for steps. The others
+// are where programs, folders and the user are, without which tools do not start. They are another on every machine, and what a program finds by
+// them is noted where it matters: the tools that a stage asks for, the files that it reads. A program that they lead to another plan is asked again.
 func (c Config) workerEnv() []string {
-	env := []string{"LANG=C.UTF-8"}
-	for _, name := range []string{"PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "SystemRoot"} {
+	env := []string{"LANG=C.UTF-8", "TZ=UTC"}
+	for _, name := range []string{"PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "SystemRoot"} {
 		if v, ok := c.Lookup(name); ok {
 			env = append(env, name+"="+v)
 		}
@@ -140,7 +146,7 @@ func (s *Session) describe(ctx context.Context, before *record, sdk string, env 
 		if sources, err = s.config.goSources(ctx, s.Program); err == nil {
 			r.Runtime, err = s.config.buildGo(ctx, s.Program, sources)
 		}
-	case before != nil && before.Runtime.valid(s.config.Python, s.config.Lookup):
+	case before != nil && before.Runtime.valid(s.config.asked(Python), s.config.Lookup):
 		r.Runtime = before.Runtime
 	default:
 		r.Runtime, err = s.config.findPython(ctx, s.Program)
@@ -159,15 +165,21 @@ func (s *Session) describe(ctx context.Context, before *record, sdk string, env 
 		return &Error{Text: fmt.Sprintf("%s sent a plan that is no canonical JSON: %v", s.Program.Name(), err)}
 	}
 	r.Sites = d.Sites
+	var made []protocol.ProgramFile
 	if s.Program.Language == Go {
-		r.Files, r.Folders = sources.files, sources.folders
+		made = sources.files
+		r.Files, r.Folders = slices.Concat(sources.files, sources.settings), sources.folders
+		for name, at := range r.Sites {
+			r.Sites[name] = sources.place(s.Program, at)
+		}
 	} else {
+		made = d.Files
 		r.Files = d.Files
 		for _, f := range d.Folders {
 			r.Folders = append(r.Folders, folder{Path: f.Path, Filter: f.Filter, Names: listedNames(f)})
 		}
 	}
-	r.Manifest = manifest(s.Program, r.Runtime.Version, r.Files)
+	r.Manifest = manifest(s.Program, r.Runtime.Version, made)
 	s.record = r
 	return nil
 }
@@ -239,9 +251,11 @@ func (s *Session) explain(err error) error {
 	return err
 }
 
+var siteBefore = regexp.MustCompile(`^\S[^:\n]*:\d+: `)
+
 // startsWithSite tells whether a message names its places itself, as one that lists several problems does.
 func startsWithSite(message string) bool {
-	return regexp.MustCompile(`^\S[^:\n]*:\d+: `).MatchString(message)
+	return siteBefore.MatchString(message)
 }
 
 // Reads is what a stage's function read besides what was declared, by names as in manifests.
