@@ -101,6 +101,9 @@ func TestGoProgramIsAnotherWhenAnythingThatItIsCompiledByChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.MkdirAll(p.path("below/tpl/empty/too"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	before := p.mustOpen()
 	for _, tt := range []struct {
 		name   string
@@ -118,7 +121,7 @@ func TestGoProgramIsAnotherWhenAnythingThatItIsCompiledByChanges(t *testing.T) {
 		}},
 		{name: "the go.mod of a replaced module", change: func() { p.write("below/go.mod", "module example.com/below\n\ngo 1.25.0\n") }},
 		{name: "an embedded file deep down", change: func() { p.write("below/tpl/deep/b.txt", "b") }},
-		{name: "an embedded file deeper down", change: func() { p.write("below/tpl/deep/er/b.txt", "b") }},
+		{name: "an embedded file where none was", change: func() { p.write("below/tpl/empty/too/b.txt", "b") }},
 		{name: "a proxy", same: true, change: func() { p.set("HTTPS_PROXY", "http://user:password@127.0.0.1:1") }},
 	} {
 		tt.change()
@@ -151,6 +154,27 @@ func TestGoCommandGetsTheVariablesOfTow(t *testing.T) {
 	p.says("beside extra")
 	if env := p.config.workerEnv(); !slices.Contains(env, "TZ=UTC") || slices.ContainsFunc(env, func(v string) bool { return strings.Contains(v, "Mars") }) {
 		t.Errorf("a worker is given %v", env)
+	}
+}
+
+func TestWhatAGoProgramReadsThroughTheSDKIsPartOfIt(t *testing.T) {
+	t.Parallel()
+	p := newGoPlace(t, map[string]string{
+		"list.txt":         "a",
+		"pipeline/main.go": strings.ReplaceAll(goMain, "{ towpath.Stage", "{ p.ReadFile(\"list.txt\"); p.ReadDir(\"parts\"); towpath.Stage"),
+		"parts/a":          "",
+	})
+	p.says("hi")
+	s := p.mustOpen()
+	if !s.FromCache || s.Manifest.Files["list.txt"] == "" {
+		t.Errorf("from the cache: %t, %+v", s.FromCache, s.Manifest)
+	}
+	p.says("hi") // a worker that is started for a plan from the record
+	for _, name := range []string{"list.txt", "parts/b"} {
+		p.write(name, "b")
+		if p.mustOpen().FromCache {
+			t.Errorf("a change of %s was not seen", name)
+		}
 	}
 }
 
@@ -188,7 +212,7 @@ func TestGoSDKOfTheUserIsReadLikeAnyOtherPackage(t *testing.T) {
 func TestSweepRemovesWhatIsOldAndNotAmongTheNewest(t *testing.T) {
 	dir := t.TempDir()
 	now := time.Now()
-	make := func(name string, days int) {
+	add := func(name string, days int) {
 		t.Helper()
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Join(path, "x"), 0o755); err != nil {
@@ -199,12 +223,12 @@ func TestSweepRemovesWhatIsOldAndNotAmongTheNewest(t *testing.T) {
 		}
 	}
 	for i := range 7 {
-		make(fmt.Sprintf("a-%d", i), 2*i)
-		make(fmt.Sprintf("b-%d", i), 100+i)
+		add(fmt.Sprintf("a-%d", i), 2*i)
+		add(fmt.Sprintf("b-%d", i), 100+i)
 	}
-	make(".build-new", 0)
-	make(".build-old", 8)
-	make("c-alone", 1000)
+	add(".build-new", 0)
+	add(".build-old", 8)
+	add("c-alone", 1000)
 	sweep(dir, func(name string) string { return name[:1] })
 	list, err := os.ReadDir(dir)
 	if err != nil {

@@ -190,7 +190,7 @@ func (s *goSources) stampSettings(c Config, p Program) {
 		}
 	}
 	flags, _ := c.Lookup("GOFLAGS")
-	for _, flag := range strings.Fields(flags) {
+	for flag := range strings.FieldsSeq(flags) {
 		name, file, _ := strings.Cut(strings.TrimLeft(flag, "-"), "=")
 		if slices.Contains([]string{"modfile", "overlay", "pgo"}, name) {
 			if !filepath.IsAbs(file) {

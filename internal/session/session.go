@@ -139,7 +139,7 @@ func (s *Session) adopt() error {
 // describe starts the program and asks it for its plan. What is known from before spares looking for the interpreter again.
 func (s *Session) describe(ctx context.Context, before *record, sdk string, env []string) error {
 	r := &record{SDK: sdk, Env: env}
-	var sources goSources
+	var sources goSources // nothing for other languages
 	var err error
 	switch {
 	case s.Program.Language == Go:
@@ -165,19 +165,13 @@ func (s *Session) describe(ctx context.Context, before *record, sdk string, env 
 		return &Error{Text: fmt.Sprintf("%s sent a plan that is no canonical JSON: %v", s.Program.Name(), err)}
 	}
 	r.Sites = d.Sites
-	var made []protocol.ProgramFile
-	if s.Program.Language == Go {
-		made = sources.files
-		r.Files, r.Folders = slices.Concat(sources.files, sources.settings), sources.folders
-		for name, at := range r.Sites {
-			r.Sites[name] = sources.place(s.Program, at)
-		}
-	} else {
-		made = d.Files
-		r.Files = d.Files
-		for _, f := range d.Folders {
-			r.Folders = append(r.Folders, folder{Path: f.Path, Filter: f.Filter, Names: listedNames(f)})
-		}
+	for name, at := range r.Sites {
+		r.Sites[name] = sources.place(s.Program, at)
+	}
+	made := slices.Concat(sources.files, d.Files)
+	r.Files, r.Folders = slices.Concat(made, sources.settings), sources.folders
+	for _, f := range d.Folders {
+		r.Folders = append(r.Folders, folder{Path: f.Path, Filter: f.Filter, Names: listedNames(f)})
 	}
 	r.Manifest = manifest(s.Program, r.Runtime.Version, made)
 	s.record = r
