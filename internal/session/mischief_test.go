@@ -139,9 +139,17 @@ func (w rogue) called(id uint64, mischief string) {
 		}
 		w.answer(id, `{"value":null}`)
 	case "child, then exit":
-		child := exec.Command("sh", "-c", `exec 5>"$`+fifoVariable+`"; echo ready; read -r line < "$`+fifoVariable+`.never"`)
-		child.Stdout = os.Stdout
+		// It exits once the child has opened the FIFO: what is left of the group ends with it, and an open FIFO is what the test sees that by.
+		ready, tell, err := os.Pipe()
+		if err != nil {
+			panic(err)
+		}
+		child := exec.Command("sh", "-c", `exec 5>"$`+fifoVariable+`"; echo ready >&3; exec 3>&-; read -r line < "$`+fifoVariable+`.never"`)
+		child.Stdout, child.ExtraFiles = os.Stdout, []*os.File{tell}
 		if err := child.Start(); err != nil {
+			panic(err)
+		}
+		if _, err := ready.Read(make([]byte, 6)); err != nil {
 			panic(err)
 		}
 		os.Exit(5)
