@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/towpath/towpath/internal/sdk" //nolint:depguard // the SDK's own room
+	"github.com/towpath/towpath/internal/sdk"
 	"github.com/towpath/towpath/protocol"
 )
 

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/towpath/towpath/internal/sdk" //nolint:depguard // the SDK's own room
+	"github.com/towpath/towpath/internal/sdk"
 	"github.com/towpath/towpath/protocol"
 )
 

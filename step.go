@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/towpath/towpath/internal/sdk" //nolint:depguard // the SDK's own room
+	"github.com/towpath/towpath/internal/sdk"
 	"github.com/towpath/towpath/protocol"
 )
 

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/towpath/towpath/internal/sdk" //nolint:depguard // the SDK's own room
+	"github.com/towpath/towpath/internal/sdk"
 	"github.com/towpath/towpath/protocol"
 )
 

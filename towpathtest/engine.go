@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"github.com/towpath/towpath"
-	"github.com/towpath/towpath/internal/sdk" //nolint:depguard // the SDK's own room
+	"github.com/towpath/towpath/internal/sdk"
 	"github.com/towpath/towpath/protocol"
 )
 

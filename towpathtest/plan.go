@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/towpath/towpath"
-	"github.com/towpath/towpath/internal/sdk" //nolint:depguard // the SDK's own room
+	"github.com/towpath/towpath/internal/sdk"
 	"github.com/towpath/towpath/protocol"
 )
 

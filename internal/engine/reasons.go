@@ -102,9 +102,6 @@ func (r *reasons) program(ctx context.Context, before digest.Digest) []event.Rea
 		return unknown
 	}
 	var out []event.Reason
-	if then.Runtime != r.manifest.Runtime {
-		out = append(out, event.Reason{Kind: event.ReasonProgram, Subject: "runtime", Text: fmt.Sprintf("the pipeline program ran on %s and runs on %s", then.Runtime, r.manifest.Runtime)})
-	}
 	names := maps.Clone(then.Files)
 	maps.Copy(names, r.manifest.Files)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
@@ -118,6 +115,13 @@ func (r *reasons) program(ctx context.Context, before digest.Digest) []event.Rea
 		case was != is:
 			out = append(out, event.Reason{Kind: event.ReasonProgram, Subject: name, Text: name + " of the pipeline program changed"})
 		}
+	}
+	// A compiled program is named with its runtime. That it is another one says nothing where its sources are.
+	was, _, _ := strings.Cut(then.Runtime, " program ")
+	is, _, _ := strings.Cut(r.manifest.Runtime, " program ")
+	if was != is || then.Runtime != r.manifest.Runtime && len(out) == 0 {
+		text := fmt.Sprintf("the pipeline program ran on %s and runs on %s", then.Runtime, r.manifest.Runtime)
+		out = append(out, event.Reason{Kind: event.ReasonProgram, Subject: "runtime", Text: text})
 	}
 	if len(out) == 0 {
 		return unknown
