@@ -246,16 +246,19 @@ func TestSweepRemovesWhatIsOldAndNotAmongTheNewest(t *testing.T) {
 func TestOldProgramsAndSDKsAreRemovedAndUsedOnesStay(t *testing.T) {
 	t.Parallel()
 	p := newGoPlace(t, nil)
-	old := time.Now().AddDate(0, 0, -30)
-	age := func() {
+	age := func() { // by a month, each, so that the first stays the oldest
 		for _, pattern := range []string{"programs/go/*", "sdk/go/*", "gowork/*"} {
 			found, err := filepath.Glob(filepath.Join(p.config.CacheDir, pattern))
 			if err != nil || len(found) == 0 {
 				t.Fatalf("nothing is in %s: %v", pattern, err)
 			}
 			for _, path := range found {
-				if err := os.Chtimes(path, old, old); err != nil {
+				info, err := os.Stat(path)
+				if err != nil {
 					t.Fatal(err)
+				}
+				if old := info.ModTime().AddDate(0, 0, -30); os.Chtimes(path, old, old) != nil {
+					t.Fatalf("%s cannot be aged", path)
 				}
 			}
 		}
