@@ -9,12 +9,16 @@ GOLANGCI_VERSION := v2.15.0
 
 # The interpreter itself, asked for once: what is on the PATH may be a version manager's stand-in, which is slow to start.
 ifeq ($(origin PYTHON),undefined)
-PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
-	"$$python" -c 'import os, sys; sys.exit(sys.version_info < (3, 11) or print(os.path.realpath(sys.executable)))' 2>/dev/null && break; done)
+FOUND  := $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import os, sys; sys.exit(sys.version_info < (3, 11) or print(sys.argv[1], os.path.realpath(sys.executable)))' "$$name" 2>/dev/null && break; done)
+PYTHON := $(lastword $(FOUND))
 endif
 
-# Programs that tests start find the same interpreter, and the SDK of this tree.
+# tow takes python3 by itself.
+ifneq ($(firstword $(FOUND)),python3)
 export TOW_PYTHON ?= $(PYTHON)
+endif
+
 export MYPYPATH := $(CURDIR)/sdk/python/src
 
 .PHONY: all
@@ -45,6 +49,7 @@ demo: python build/tow
 test: test-go test-python test-examples
 
 .PHONY: test-go
+test-go: export TOW_PYTHON ?= $(PYTHON)
 test-go: python build/tow
 	$(GO) test ./...
 
