@@ -101,19 +101,19 @@ func TestSnakeCase(t *testing.T) {
 }
 
 func TestUntrim(t *testing.T) {
-	l := locator{program: "/work/repo/ci/pipeline", root: "/work/repo"}
+	l := locator{program: "/home/me/repo/ci/pipeline", root: "/home/me/repo"}
 	for _, test := range []struct{ file, main, module, want string }{
-		{"example.com/app/ci/pipeline/main.go", "example.com/app/ci/pipeline", "example.com/app", "/work/repo/ci/pipeline/main.go"},
-		{"example.com/app/lib/stages.go", "example.com/app/ci/pipeline", "example.com/app", "/work/repo/lib/stages.go"},
-		{"pipeline/main.go", "pipeline", "pipeline", "/work/repo/ci/pipeline/main.go"},
-		{"./main.go", "command-line-arguments", "", "/work/repo/ci/pipeline/main.go"},
+		{"example.com/app/ci/pipeline/main.go", "example.com/app/ci/pipeline", "example.com/app", "/home/me/repo/ci/pipeline/main.go"},
+		{"example.com/app/lib/stages.go", "example.com/app/ci/pipeline", "example.com/app", "/home/me/repo/lib/stages.go"},
+		{"pipeline/main.go", "pipeline", "pipeline", "/home/me/repo/ci/pipeline/main.go"},
+		{"./main.go", "command-line-arguments", "", "/home/me/repo/ci/pipeline/main.go"},
 		{"other.com/lib@v1.0.0/x.go", "example.com/app/ci/pipeline", "example.com/app", "other.com/lib@v1.0.0/x.go"},
 	} {
 		if got := l.untrim(test.file, test.main, test.module); got != test.want {
 			t.Errorf("untrim(%q) = %q, want %q", test.file, got, test.want)
 		}
 	}
-	if got := l.site(site{file: "/work/repo/x/y.go", line: 3}); got.File != "x/y.go" || got.Line != 3 {
+	if got := l.site(site{file: "/home/me/repo/x/y.go", line: 3}); got.File != "x/y.go" || got.Line != 3 {
 		t.Errorf("site = %+v", got)
 	}
 	if got := l.site(site{file: "/elsewhere/y.go"}); got.File != "/elsewhere/y.go" {
