@@ -33,7 +33,7 @@ func TestScript(t *testing.T) {
 	shared := t.TempDir()
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"), Cmds: commands(), RequireExplicitExec: true, RequireUniqueNames: true,
-		Deadline: time.Now().Add(3 * time.Minute), // for a script that waits for what never comes
+		Deadline: time.Now().Add(8 * time.Minute), // for a script that waits for what never comes
 		Setup: func(e *testscript.Env) error {
 			home := filepath.Join(e.WorkDir, "home")
 			cache := filepath.Join(home, ".cache", "towpath")
@@ -51,6 +51,7 @@ func TestScript(t *testing.T) {
 			e.Setenv("CACHE", cache)
 			e.Setenv("PYTHON", python)
 			e.Setenv("TOW_PYTHON", python)
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // else the race detector keeps every tow for a second when it ends
 			e.Cd = p
 			return setGo(e)
 		},
