@@ -75,7 +75,13 @@ func (g *Graph) meant(target string) string {
 			return fmt.Sprintf("the elements of %s are known only once it runs: name %s, which stands for all of them", s.Name, s.Name)
 		}
 	}
-	return suggest(target, g.names())
+	names := g.names()
+	for _, name := range names {
+		if sameBindings(name, target) {
+			return "did you mean " + name + "?"
+		}
+	}
+	return suggest(target, names)
 }
 
 func (g *Graph) selectPure(wanted []bool) {

@@ -71,6 +71,8 @@ func TestSelectRefusesWhatIsNotThere(t *testing.T) {
 		{"other case", few, "BUILD", `there is no stage "BUILD" | did you mean build?`},
 		{"the beginning of a name", planOf(many...), "pub", `there is no stage "pub" | did you mean publish_wheel?`},
 		{"another member of a family", planOf(many...), "test[shard=4]", `there is no stage "test[shard=4]" | did you mean test[shard=0]?`},
+		{"bindings in another order", planOf(stage("m[a=1,os=linux]"), stage("m[a=2,os=linux]")), "m[os=linux,a=2]",
+			`there is no stage "m[os=linux,a=2]" | did you mean m[a=2,os=linux]?`},
 		{"an element of a fan-out", planOf(many...), "fan[0]",
 			`there is no stage "fan[0]" | the elements of fan are known only once it runs: name fan, which stands for all of them`},
 		{"nothing like it, few", few, "deploy", `there is no stage "deploy" | there are build, test`},

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -69,4 +70,15 @@ func distance(a, b string, most int) int {
 		before, row, next = row, next, before
 	}
 	return min(row[len(y)], most)
+}
+
+// sameBindings tells whether two names of stages differ in the order of their bindings at most.
+func sameBindings(a, b string) bool {
+	function, x, bound := strings.Cut(strings.TrimSuffix(a, "]"), "[")
+	other, y, alsoBound := strings.Cut(strings.TrimSuffix(b, "]"), "[")
+	if !bound || !alsoBound || function != other || len(x) != len(y) {
+		return false
+	}
+	// Values may have commas of their own: sorted they are the same all the same.
+	return slices.Equal(slices.Sorted(strings.SplitSeq(x, ",")), slices.Sorted(strings.SplitSeq(y, ",")))
 }
