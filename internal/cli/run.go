@@ -47,7 +47,7 @@ Exit codes: 0 all went well, 1 a stage failed, 2 the pipeline or the command is 
 					targets = w.settings.Targets
 				}
 				out, err := ui.Choose(ui.Options{
-					JSON: asJSON, Plain: plain, Verbose: verbose, Quiet: quiet, LookupEnv: a.Lookup, Stdout: a.Stdout,
+					JSON: asJSON, Plain: plain, Verbose: verbose, Quiet: quiet, LookupEnv: a.Lookup, Stdout: a.Stdout, Command: a.command(),
 				})
 				if err != nil {
 					return &usageError{text: err.Error()}
@@ -74,6 +74,14 @@ Exit codes: 0 all went well, 1 a stage failed, 2 the pipeline or the command is 
 	f.BoolVarP(&verbose, "verbose", "v", false, "print more: every cached stage, every step")
 	f.BoolVarP(&quiet, "quiet", "q", false, "print failures only")
 	return c
+}
+
+// command is how tow was called, as far as it matters to the commands that hints name.
+func (a *App) command() string {
+	if a.file == "" {
+		return "tow"
+	}
+	return ui.Command("tow", "--file", a.file)
 }
 
 // parseParams reads the values of -P.

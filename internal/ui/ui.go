@@ -33,6 +33,8 @@ type Options struct {
 	JSON, Plain, ForceTTY bool
 	// Verbose and Quiet ask for more and for less. At most one may be set.
 	Verbose, Quiet bool
+	// Command is how tow was called, for hints: `tow --file X`; without it `tow`.
+	Command string
 	// LookupEnv is os.LookupEnv or stands for it.
 	LookupEnv func(string) (string, bool)
 	// Stdout is where the output goes.
@@ -54,7 +56,7 @@ func Choose(o Options) (UI, error) {
 		lipgloss.EnableLegacyWindowsANSI(o.Stdout)
 	}
 	if kind == kindPlain {
-		return plain.New(o.Stdout, plain.Options{Color: color, Verbose: o.Verbose, Quiet: o.Quiet}), nil
+		return plain.New(o.Stdout, plain.Options{Color: color, Verbose: o.Verbose, Quiet: o.Quiet, Command: o.Command}), nil
 	}
 	size := func() (width, height int) {
 		width, height, err := term.GetSize(int(o.Stdout.Fd()))
@@ -70,6 +72,7 @@ func Choose(o Options) (UI, error) {
 		ASCII:   ascii(o.LookupEnv),
 		Verbose: o.Verbose,
 		Quiet:   o.Quiet,
+		Command: o.Command,
 	}), nil
 }
 
@@ -133,6 +136,9 @@ func ColorFor(f *os.File, lookup func(string) (string, bool)) bool {
 
 // Duration writes a duration as all of Towpath does: `380 ms`, `4.2 s`, `1 m 03 s`.
 func Duration(d time.Duration) string { return report.Duration(d) }
+
+// Command writes a command so that it can be pasted into a shell.
+func Command(args ...string) string { return report.Command(args) }
 
 // Clean makes text of unknown origin safe to show: it has no control characters except newlines and tabs.
 func Clean(s string) string { return report.Clean(s) }

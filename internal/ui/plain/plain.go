@@ -34,6 +34,8 @@ type Options struct {
 	Verbose bool
 	// Quiet leaves only warnings, failures and the summary.
 	Quiet bool
+	// Command is how tow was called, for hints; without it "tow".
+	Command string
 }
 
 // UI writes a run as lines of text.
@@ -57,7 +59,7 @@ func New(w io.Writer, opts Options) *UI {
 		w:         w,
 		opts:      opts,
 		theme:     report.NewTheme(opts.Color, false),
-		run:       report.NewRun(opts.Color),
+		run:       report.NewRun(opts.Color, opts.Command),
 		program:   map[string]*report.Lines{},
 		cached:    report.Limit{What: "cached"},
 		skipped:   report.Limit{What: "skipped"},

@@ -78,8 +78,8 @@ func (r *Run) failure(t *Theme) []string {
 	if first != nil {
 		name := Command([]string{first.Name})
 		lines = append(lines,
-			t.Dim("  all of its output:  ")+"tow logs "+name,
-			t.Dim("  why it ran at all:  ")+"tow explain "+name)
+			t.Dim("  all of its output:  ")+r.command+" logs "+name,
+			t.Dim("  why it ran at all:  ")+r.command+" explain "+name)
 	}
 	return lines
 }

@@ -62,7 +62,7 @@ func TestWords(t *testing.T) {
 func TestEveryEventIsHandled(t *testing.T) { uitest.Handles(t, ".") }
 
 func TestPlannedStagesComeAfterWhatTheyNeed(t *testing.T) {
-	r := NewRun(false)
+	r := NewRun(false, "")
 	none := func(string, []byte) {}
 	r.Apply(event.PlanMade{Stages: []event.PlannedStage{
 		{Name: "c", Deps: []string{"b", "a"}, Expected: 5 * time.Second},
@@ -93,7 +93,7 @@ func TestPlannedStagesComeAfterWhatTheyNeed(t *testing.T) {
 }
 
 func TestACycleDoesNotHang(t *testing.T) {
-	r := NewRun(false)
+	r := NewRun(false, "")
 	r.Apply(event.PlanMade{Stages: []event.PlannedStage{{Name: "a", Deps: []string{"b"}}, {Name: "b", Deps: []string{"a", "b"}}}}, time.Time{}, nil)
 	if r.Left(uitest.Start()); r.Total() != 2 {
 		t.Errorf("%d stages, want 2", r.Total())
@@ -101,7 +101,7 @@ func TestACycleDoesNotHang(t *testing.T) {
 }
 
 func TestAStageThatIsTriedAgain(t *testing.T) {
-	r := NewRun(false)
+	r := NewRun(false, "")
 	none := func(string, []byte) {}
 	now := uitest.Start()
 	for _, e := range []event.Event{
@@ -121,7 +121,7 @@ func TestAStageThatIsTriedAgain(t *testing.T) {
 }
 
 func TestLastLine(t *testing.T) {
-	r := NewRun(false)
+	r := NewRun(false, "")
 	show := func(text string) string {
 		r.Apply(event.StepOutput{Stage: "a", Text: text}, time.Time{}, func(string, []byte) {})
 		return r.stage("a").Last()
@@ -150,7 +150,7 @@ func TestTheSummaryNamesOutcomes(t *testing.T) {
 }
 
 func TestManyFailuresStayReadable(t *testing.T) {
-	r := NewRun(false)
+	r := NewRun(false, "")
 	none := func(string, []byte) {}
 	for i := range 500 {
 		name := fmt.Sprintf("s%03d", i)

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -61,6 +62,7 @@ type Run struct {
 	Finished *event.RunFinished // nil while the run goes on
 
 	color   bool
+	command string
 	stages  map[string]*Stage
 	order   []*Stage // all of them
 	sorted  bool     // whether every stage of order comes after those that it depends on
@@ -70,9 +72,10 @@ type Run struct {
 	done    int
 }
 
-// NewRun returns the state of a run before its first event. With color the lines of steps keep their colours.
-func NewRun(color bool) *Run {
-	return &Run{color: color, stages: map[string]*Stage{}, ended: map[event.Outcome][]*Stage{}}
+// NewRun returns the state of a run before its first event. With color the lines of steps keep their colours; command is how tow was
+// called, for hints, without it "tow".
+func NewRun(color bool, command string) *Run {
+	return &Run{color: color, command: cmp.Or(command, "tow"), stages: map[string]*Stage{}, ended: map[event.Outcome][]*Stage{}}
 }
 
 // Apply takes an event, which happened at a time of the reader's clock, and hands on every line of output that it completes. A line that

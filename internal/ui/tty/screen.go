@@ -53,7 +53,7 @@ func newScreen(opts Options) *screen {
 	return &screen{
 		opts:      opts,
 		theme:     report.NewTheme(opts.Color, opts.ASCII),
-		run:       report.NewRun(opts.Color),
+		run:       report.NewRun(opts.Color, opts.Command),
 		skipped:   report.Limit{What: "skipped"},
 		cancelled: report.Limit{What: "cancelled"},
 	}

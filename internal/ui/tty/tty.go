@@ -38,6 +38,8 @@ type Options struct {
 	Verbose bool
 	// Quiet leaves only warnings, failures and the summary, besides the live lines.
 	Quiet bool
+	// Command is how tow was called, for hints; without it "tow".
+	Command string
 }
 
 // UI shows a run on a terminal. Writing is left to a goroutine, so that a terminal that was stopped does not stop the run.
