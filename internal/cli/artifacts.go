@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,7 @@ import (
 	"github.com/towpath/towpath/internal/history"
 	"github.com/towpath/towpath/internal/plan"
 	"github.com/towpath/towpath/internal/tree"
+	"github.com/towpath/towpath/internal/ui"
 )
 
 // artifact is a file or directory that a stage of a run returned.
@@ -38,67 +40,74 @@ func (a *App) artifactsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "artifacts [STAGE…]",
 		Short: "List the files and directories that a run made, or export them",
+		Long: `List the files and directories that stages returned: those of all stages in the latest run, or of the named
+stages, each in the newest run that it was part of.`,
 		Example: `  tow artifacts
   tow artifacts export wheel dist/
   tow artifacts export test report.xml --path junit`,
 		RunE: func(c *cobra.Command, stages []string) error {
 			return a.with(c.Context(), func(w *workplace) error {
-				list, err := artifactsOf(c.Context(), w, ref, stages)
+				list, err := a.artifactsOf(c.Context(), w, ref, stages)
 				if err != nil {
 					return err
 				}
 				return a.printArtifacts(c.Context(), w, list, asJSON)
 			})
 		},
-		ValidArgsFunction: a.completeStages,
+		ValidArgsFunction: a.completeElements,
 	}
-	c.PersistentFlags().StringVar(&ref, "run", "", "the `run`: an id, the beginning of one, or latest (default: the latest run)")
+	c.PersistentFlags().StringVar(&ref, "run", "", "the `run`: an id, the beginning of one, or latest (default: the latest, of named stages the latest with the stage)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.AddCommand(a.exportCommand(&ref))
 	return c
 }
 
-// artifactsOf lists what the stages of a run returned; no stage stands for all.
-func artifactsOf(ctx context.Context, w *workplace, ref string, stages []string) ([]artifact, error) {
-	id, err := w.stores.History.Resolve(ctx, ref)
+// artifactsOf lists what stages returned in a run; no stage stands for all. Without a run, each is looked for in the newest one that it was part of.
+func (a *App) artifactsOf(ctx context.Context, w *workplace, ref string, stages []string) ([]artifact, error) {
+	ends, err := a.findStages(ctx, w.stores.History, ref, stages)
 	if err != nil {
 		return nil, err
 	}
-	found := map[string]bool{}
+	wanted := map[string][]string{} // the stages, by run
+	var runs []string
+	for _, e := range ends {
+		if wanted[e.run] == nil {
+			runs = append(runs, e.run)
+		}
+		wanted[e.run] = append(wanted[e.run], e.name)
+	}
 	out := []artifact{}
-	err = w.stores.History.Events(ctx, id, func(r event.Record) error {
-		f, ok := r.Event.(event.StageFinished)
-		if !ok {
-			return nil
-		}
-		wanted := len(stages) == 0
-		for _, s := range stages {
-			if f.Stage == s || inFamily(f.Stage, s) {
-				wanted, found[s] = true, true
+	for _, id := range runs {
+		err := w.stores.History.Events(ctx, id, func(r event.Record) error {
+			f, ok := r.Event.(event.StageFinished)
+			if !ok || f.Value == nil || !slices.Contains(wanted[id], f.Stage) {
+				return nil
 			}
-		}
-		if !wanted || f.Value == nil {
+			list, err := plan.Artifacts(f.Value)
+			if err != nil {
+				return err
+			}
+			for _, of := range list {
+				kind := "file"
+				if of.Directory {
+					kind = "directory"
+				}
+				out = append(out, artifact{Stage: f.Stage, Path: of.Path, Kind: kind, Name: of.Name, Digest: of.Digest.String(), Bytes: of.Digest.Size, of: of})
+			}
 			return nil
-		}
-		list, err := plan.Artifacts(f.Value)
+		})
 		if err != nil {
-			return err
+			return nil, err
 		}
-		for _, of := range list {
-			kind := "file"
-			if of.Directory {
-				kind = "directory"
-			}
-			out = append(out, artifact{Stage: f.Stage, Path: of.Path, Kind: kind, Name: of.Name, Digest: of.Digest.String(), Bytes: of.Digest.Size, of: of})
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
-	for _, s := range stages {
-		if !found[s] {
-			return nil, &history.NotFoundError{What: fmt.Sprintf("stage %s in run %s", s, id), Hint: "`tow artifacts` lists what there is"}
+	if len(out) == 0 && len(stages) > 0 {
+		for _, e := range ends {
+			if !e.outcome.OK() {
+				return nil, &history.NotFoundError{
+					What: fmt.Sprintf("the result of stage %s in run %s (%s)", e.name, e.run, outcomeText(e.outcome)),
+					Hint: "`tow runs` lists the runs, --run chooses one",
+				}
+			}
 		}
 	}
 	return out, nil
@@ -155,10 +164,10 @@ ends in /. A directory becomes DESTINATION. Every byte is verified on its way.`,
 		Example: `  tow artifacts export wheel dist/
   tow artifacts export docs public --force`,
 		Args:              args(2, 2, "a stage and a destination"),
-		ValidArgsFunction: a.completeStages,
+		ValidArgsFunction: a.completeElements,
 		RunE: func(c *cobra.Command, words []string) error {
 			return a.with(c.Context(), func(w *workplace) error {
-				list, err := artifactsOf(c.Context(), w, *ref, words[:1])
+				list, err := a.artifactsOf(c.Context(), w, *ref, words[:1])
 				if err != nil {
 					return err
 				}
@@ -167,6 +176,13 @@ ends in /. A directory becomes DESTINATION. Every byte is verified on its way.`,
 					return err
 				}
 				to, err := export(c.Context(), w.stores.Blobs, one.of, words[1], force)
+				if _, gone := errors.AsType[*cas.NotFoundError](err); gone {
+					stage, _ := element(one.Stage)
+					return &usageError{
+						text: err.Error() + " any more",
+						hint: fmt.Sprintf("run the stage again: `%s run %s`", a.command(), ui.Command(stage)),
+					}
+				}
 				if err != nil {
 					return err
 				}

@@ -202,13 +202,29 @@ Start with "tow init python" or "tow init go", then "tow run".`,
 		if len(args) > 0 {
 			return &usageError{
 				text: fmt.Sprintf("there is no command %q", args[0]),
-				hint: fmt.Sprintf("`tow --help` lists them; `tow run %s` runs a stage", args[0]),
+				hint: meantCommand(c, args[0]),
 			}
 		}
 		return c.Help()
 	}
 	root.Args = cobra.ArbitraryArgs
 	return root
+}
+
+// meantCommand is the hint for a command that is not there.
+func meantCommand(root *cobra.Command, name string) string {
+	root.SuggestionsMinimumDistance = 2
+	if near := root.SuggestionsFor(name); len(near) > 0 {
+		return fmt.Sprintf("did you mean `tow %s`?", near[0])
+	}
+	for _, c := range root.Commands() {
+		for _, sub := range c.Commands() {
+			if sub.Name() == name {
+				return fmt.Sprintf("did you mean `%s`?", sub.CommandPath())
+			}
+		}
+	}
+	return fmt.Sprintf("`tow --help` lists them; `tow run %s` runs a stage", name)
 }
 
 // settingFlag is a flag that gives a setting its value.
@@ -311,21 +327,54 @@ func (a *App) describe(ctx context.Context, fn func(w *workplace, s *session.Ses
 
 // completeStages completes the names of stages.
 func (a *App) completeStages(c *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	return a.complete(c.Context(), args, prefix, false)
+}
+
+// completeElements completes the names of stages, and of the elements that fanned-out ones had in the latest run.
+func (a *App) completeElements(c *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	return a.complete(c.Context(), args, prefix, true)
+}
+
+func (a *App) complete(ctx context.Context, args []string, prefix string, elements bool) ([]string, cobra.ShellCompDirective) {
 	var names []string
-	err := a.describe(c.Context(), func(_ *workplace, s *session.Session) error {
+	err := a.describe(ctx, func(w *workplace, s *session.Session) error {
 		seen := map[string]bool{}
 		for _, name := range args {
 			seen[name] = true
 		}
+		add := func(name, doc string) {
+			if !seen[name] && strings.HasPrefix(name, prefix) {
+				seen[name] = true
+				names = append(names, name+"\t"+doc)
+			}
+		}
+		fanned := map[string]string{} // their docs
 		for _, st := range s.Graph.Stages {
-			for _, name := range []string{st.Function, st.Name} {
-				if !seen[name] && strings.HasPrefix(name, prefix) {
-					seen[name] = true
-					names = append(names, name+"\t"+st.Doc)
+			add(st.Function, st.Doc)
+			add(st.Name, st.Doc)
+			if st.FannedOut() {
+				fanned[st.Name] = st.Doc
+			}
+		}
+		if !elements || len(fanned) == 0 {
+			return nil
+		}
+		id, err := w.stores.History.Resolve(ctx, "")
+		if _, none := errors.AsType[*history.NotFoundError](err); none {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		ends, err := stagesOf(ctx, w.stores.History, id)
+		for _, e := range ends {
+			if stage, ok := element(e.name); ok {
+				if doc, is := fanned[stage]; is {
+					add(e.name, doc)
 				}
 			}
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError

@@ -16,19 +16,23 @@ func (a *App) explainCommand() *cobra.Command {
 		Use:   "explain STAGE…",
 		Short: "Say whether stages would run now, and why",
 		Long: `Say for stages whether "tow run" would run them now, and which input, file, parameter or
-part of the pipeline program changed since they last ran. Nothing is run.`,
+part of the pipeline program changed since they last ran. Nothing is run. STAGE may be an
+element of a fanned-out stage, such as test[0].`,
 		Example: `  tow explain test
   tow explain wheel -P version=1.2 --json`,
 		Args:              args(1, -1, "at least one stage"),
-		ValidArgsFunction: a.completeStages,
+		ValidArgsFunction: a.completeElements,
 		RunE: func(c *cobra.Command, targets []string) error {
 			given, err := parseParams(params)
 			if err != nil {
 				return err
 			}
 			return a.with(c.Context(), func(w *workplace) error {
-				all, err := a.engine(w).Explain(c.Context(), engine.Request{Targets: targets, Params: given})
+				all, err := a.engine(w).Explain(c.Context(), engine.Request{Targets: withoutElements(targets), Params: given})
 				if err != nil {
+					return err
+				}
+				if err := checkElements(all, targets); err != nil {
 					return err
 				}
 				if asJSON {
@@ -44,18 +48,52 @@ part of the pipeline program changed since they last ran. Nothing is run.`,
 	return c
 }
 
+// withoutElements puts the stage in place of each element of a fan-out: the plan knows only of stages.
+func withoutElements(targets []string) []string {
+	out := make([]string, len(targets))
+	for i, t := range targets {
+		out[i], _ = element(t)
+	}
+	return out
+}
+
+// checkElements refuses elements that their stages do not have. Where those are not known yet, any may come.
+func checkElements(all []engine.Explanation, targets []string) error {
+	for _, t := range targets {
+		stage, ok := element(t)
+		if !ok {
+			continue
+		}
+		found, n := false, 0
+		for _, x := range all {
+			found = found || x.Stage == t || x.Stage == stage && x.State == "unknown"
+			if of, is := element(x.Stage); is && of == stage {
+				n++
+			}
+		}
+		if !found {
+			hint := stage + " is not fanned out"
+			if n > 0 {
+				hint = fmt.Sprintf("%s has %s, from %s[0] to %s[%d]", stage, count(n, "element"), stage, stage, n-1)
+			}
+			return &usageError{text: fmt.Sprintf("there is no stage %q", t), hint: hint}
+		}
+	}
+	return nil
+}
+
 // printExplanations prints those of the targets, and of the stages before them that run.
 func (a *App) printExplanations(all []engine.Explanation, targets []string) {
-	byName := map[string]engine.Explanation{}
 	for _, x := range all {
-		byName[x.Stage] = x
-	}
-	for _, x := range all {
-		asked := false
+		stage, isElement := element(x.Stage)
+		asked, sibling := false, false
 		for _, t := range targets {
-			asked = asked || x.Stage == t || strings.HasPrefix(x.Stage, t+"[")
+			of, one := element(t)
+			asked = asked || x.Stage == t || strings.HasPrefix(x.Stage, t+"[") || one && x.Stage == of
+			sibling = sibling || one && isElement && of == stage
 		}
 		switch {
+		case sibling && !asked:
 		case x.State == "cached" && asked:
 			fmt.Fprintf(a.Stdout, "%s is cached: run %s made its result, and nothing changed since\n", x.Stage, x.From)
 		case x.State == "runs":

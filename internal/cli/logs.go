@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/history"
+	"github.com/towpath/towpath/protocol"
 )
 
 func (a *App) logsCommand() *cobra.Command {
@@ -23,7 +26,7 @@ logged. Without a stage, the logs of all stages of the run are printed. The log 
 that was cached is that of the run which made its result.`,
 		Example: `  tow logs test
   tow logs --run 20260102-1504 lint`,
-		ValidArgsFunction: a.completeStages,
+		ValidArgsFunction: a.completeElements,
 		RunE: func(c *cobra.Command, stages []string) error {
 			return a.with(c.Context(), func(w *workplace) error {
 				return a.logs(c.Context(), w.stores.History, ref, stages)
@@ -38,6 +41,7 @@ that was cached is that of the run which made its result.`,
 type stageEnd struct {
 	name    string
 	outcome event.Outcome
+	run     string
 	logRun  string
 }
 
@@ -47,7 +51,7 @@ func stagesOf(ctx context.Context, h history.Store, id string) ([]stageEnd, erro
 	ends := map[string]*stageEnd{}
 	at := func(name string) *stageEnd {
 		if ends[name] == nil {
-			ends[name] = &stageEnd{name: name, logRun: id}
+			ends[name] = &stageEnd{name: name, run: id, logRun: id}
 			order = append(order, name)
 		}
 		return ends[name]
@@ -147,6 +151,19 @@ func named(ends []stageEnd, name string) []stageEnd {
 // inFamily tells whether a stage is one of those that a function stands for.
 func inFamily(stage, function string) bool {
 	return len(stage) > len(function) && stage[:len(function)] == function && stage[len(function)] == '['
+}
+
+// element takes the name of an element of a fan-out, NAME[3], apart.
+func element(name string) (stage string, ok bool) {
+	i := strings.LastIndexByte(name, '[')
+	if i <= 0 || !strings.HasSuffix(name, "]") {
+		return name, false
+	}
+	n, err := strconv.Atoi(name[i+1 : len(name)-1])
+	if err != nil || protocol.ElementName(name[:i], n) != name {
+		return name, false
+	}
+	return name[:i], true
 }
 
 func outcomeText(o event.Outcome) string {
