@@ -43,11 +43,18 @@ func (a *App) runsCommand() *cobra.Command {
 					if outcome == "" {
 						outcome = "unfinished"
 					}
+					if r.Damaged {
+						outcome = "damaged"
+					}
+					started := "-"
+					if !r.Started.IsZero() {
+						started = r.Started.Local().Format(time.DateTime)
+					}
 					targets := strings.Join(r.Targets, " ")
 					if len(r.Failed) > 0 {
 						targets += " (failed: " + strings.Join(r.Failed, ", ") + ")"
 					}
-					fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%s\n", r.ID, r.Started.Local().Format(time.DateTime), outcome,
+					fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%s\n", r.ID, started, outcome,
 						r.Duration.Round(time.Millisecond), r.Ran, r.Cached, strings.TrimSpace(targets))
 				}
 				return t.Flush()

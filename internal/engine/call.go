@@ -52,6 +52,10 @@ func (r *run) callFunction(ctx context.Context, n *node) (json.RawMessage, error
 		}
 	})
 	defer stop()
+	// Before the call, since it is a call that failed that somebody will ask about.
+	if err := r.storeKey(ctx, n); err != nil {
+		return nil, err
+	}
 	in := inputs(n, r.p, r.valueOf)
 	result, err := w.Call(ctx, protocol.StageCallParams{Stage: n.name, Function: n.stage.Function, Inputs: in}, func(id uint64) {
 		r.ops.open(id, calling)
@@ -66,6 +70,8 @@ func (r *run) callFunction(ctx context.Context, n *node) (json.RawMessage, error
 	if err := calling.err(); err != nil {
 		return nil, err
 	}
+	// A function that ended well has ended well, also when the run is being stopped: its result is kept.
+	ctx = context.WithoutCancel(ctx)
 	value, err := r.accept(ctx, n, result.Value)
 	if err != nil {
 		return nil, err
@@ -105,23 +111,33 @@ func (r *run) accept(ctx context.Context, n *node, raw json.RawMessage) (json.Ra
 	return value, nil
 }
 
+// storeKey stores what the key of a node is the digest of, so that later runs can say what changed. Effects have no key.
+func (r *run) storeKey(ctx context.Context, n *node) error {
+	if n.stage.Effect() {
+		return nil
+	}
+	manifest, err := r.p.session.Manifest.Document()
+	if err == nil {
+		err = putDocument(ctx, r.e.c.Store, r.program, manifest)
+	}
+	if err == nil {
+		err = putDocument(ctx, r.e.c.Store, n.probed.key, n.probed.document)
+	}
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("store the key of stage %s: %w", n.name, err)
+	}
+	return nil
+}
+
 // store records the result of a node once everything that it refers to is durable. Effects have no key and are never recorded.
 func (r *run) store(ctx context.Context, n *node, rec stageRecord) error {
 	if n.stage.Effect() {
 		return nil
 	}
-	store := r.e.c.Store
-	if err := putDocument(ctx, store, n.probed.key, n.probed.document); err != nil {
-		return fmt.Errorf("store the key of stage %s: %w", n.name, err)
-	}
-	manifest, err := r.p.session.Manifest.Document()
-	if err != nil {
-		return fmt.Errorf("store the program of stage %s: %w", n.name, err)
-	}
-	if err := putDocument(ctx, store, r.program, manifest); err != nil {
-		return fmt.Errorf("store the program of stage %s: %w", n.name, err)
-	}
-	if err := store.Flush(ctx); err != nil {
+	if err := r.e.c.Store.Flush(ctx); err != nil {
 		return fmt.Errorf("make the result of stage %s durable: %w", n.name, err)
 	}
 	b, err := json.Marshal(rec)

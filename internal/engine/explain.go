@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/plan"
@@ -58,14 +59,8 @@ type explainer struct {
 }
 
 func (x *explainer) stage(ctx context.Context, s *plan.Stage) error {
-	var after []string
-	for _, need := range s.Needs {
-		if _, known := x.values[need]; !known {
-			after = append(after, need.Name)
-		}
-	}
-	if len(after) > 0 {
-		x.out = append(x.out, Explanation{Stage: s.Name, State: "unknown", After: after})
+	if after := x.unknown(s); len(after) > 0 {
+		x.out = append(x.out, x.partly(ctx, s, after))
 		return nil
 	}
 	nodes := []*node{{stage: s, name: s.Name}}
@@ -99,6 +94,52 @@ func (x *explainer) stage(ctx context.Context, s *plan.Stage) error {
 		x.values[s] = values
 	}
 	return nil
+}
+
+// unknown lists the stages of whose result s takes something, and of which it is not known what they will return.
+func (x *explainer) unknown(s *plan.Stage) []string {
+	var out []string
+	for i := range s.Inputs {
+		for _, name := range stagesOf(&s.Inputs[i].From) {
+			if _, known := x.values[x.p.session.Graph.Find(name)]; !known && !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
+
+// stagesOf names the stages whose outputs an input takes.
+func stagesOf(from *protocol.From) []string {
+	switch {
+	case from.Each != nil:
+		return stagesOf(from.Each)
+	case from.Stage != "":
+		return []string{from.Stage}
+	}
+	return from.Gather
+}
+
+// partly explains a stage of which some inputs are not known: what changed apart from those makes it run in any case.
+func (x *explainer) partly(ctx context.Context, s *plan.Stage, after []string) Explanation {
+	if s.Effect() {
+		return Explanation{Stage: s.Name, State: "runs", Reasons: []event.Reason{effectRuns()}}
+	}
+	if s.FannedOut() {
+		return Explanation{Stage: s.Name, State: "unknown", After: after}
+	}
+	known := map[string]json.RawMessage{}
+	for i := range s.Inputs {
+		in := &s.Inputs[i]
+		if !slices.ContainsFunc(stagesOf(&in.From), func(name string) bool { return slices.Contains(after, name) }) {
+			known[in.Name] = inputValue(&in.From, x.p, x.valueOf)
+		}
+	}
+	n := &node{stage: s, name: s.Name}
+	if reasons := x.reasons.surely(ctx, s.Name, x.e.key(n, known, x.p)); len(reasons) > 0 {
+		return Explanation{Stage: s.Name, State: "runs", Reasons: reasons}
+	}
+	return Explanation{Stage: s.Name, State: "unknown", After: after}
 }
 
 func (x *explainer) valueOf(s *plan.Stage) []json.RawMessage { return x.values[s] }

@@ -72,12 +72,9 @@ func elements(s *plan.Stage, list json.RawMessage) ([]json.RawMessage, error) {
 // lookUp computes the key of a node from its inputs and looks for a result that can be used.
 func (e *Engine) lookUp(ctx context.Context, n *node, in map[string]json.RawMessage, p *prepared, present *presence, why *reasons, noCache bool) (probed, error) {
 	if n.stage.Effect() {
-		return probed{reasons: []event.Reason{{Kind: event.ReasonEffect, Text: "it is an effect, which always runs"}}}, nil
+		return probed{reasons: []event.Reason{effectRuns()}}, nil
 	}
-	key := plan.Key{
-		Stage: n.stage.Name, Function: n.stage.Function, Program: p.session.Digest, Inputs: in,
-		Isolation: e.c.Executor.Isolation(), Protocol: protocol.Version,
-	}
+	key := e.key(n, in, p)
 	out := probed{document: key.Document()}
 	out.key = digest.OfBytes(out.document)
 	if noCache {
@@ -109,6 +106,18 @@ func (e *Engine) lookUp(ctx context.Context, n *node, in map[string]json.RawMess
 	return out, nil
 }
 
+// key says what the result of a node depends on.
+func (e *Engine) key(n *node, in map[string]json.RawMessage, p *prepared) plan.Key {
+	return plan.Key{
+		Stage: n.stage.Name, Function: n.stage.Function, Program: p.session.Digest, Inputs: in,
+		Isolation: e.c.Executor.Isolation(), Protocol: protocol.Version,
+	}
+}
+
+func effectRuns() event.Reason {
+	return event.Reason{Kind: event.ReasonEffect, Text: "it is an effect, which always runs"}
+}
+
 // unusable tells why a result that was found cannot be used, or nil.
 func (e *Engine) unusable(ctx context.Context, rec *stageRecord, p *prepared, present *presence) (*event.Reason, error) {
 	name, err := p.session.Changed(ctx, rec.Reads)
@@ -116,7 +125,7 @@ func (e *Engine) unusable(ctx context.Context, rec *stageRecord, p *prepared, pr
 		return nil, err
 	}
 	if name != "" {
-		return &event.Reason{Kind: event.ReasonFile, Subject: name, Text: fmt.Sprintf("%s, which it read while it ran, changed", name)}, nil
+		return &event.Reason{Kind: event.ReasonFile, Subject: name, Text: fmt.Sprintf("%s changed, which was read while it ran", name)}, nil
 	}
 	for _, t := range rec.Tools {
 		if now, err := e.tools.find(ctx, t.Name, t.Search); err != nil || now != t {

@@ -37,7 +37,7 @@ func newReasons(store cas.Store, last map[string]LastCall, manifest plan.Manifes
 func (r *reasons) changed(ctx context.Context, name string, key digest.Digest, now plan.Key) []event.Reason {
 	before, ok := r.last[name]
 	if !ok || before.Key == "" {
-		return []event.Reason{{Kind: event.ReasonFirst, Text: "it has not been run here before"}}
+		return []event.Reason{firstTime()}
 	}
 	if before.Key == key.String() {
 		return []event.Reason{{Kind: event.ReasonResult, Text: "nothing changed, but there is no result of it: it failed, or the cache was cleared"}}
@@ -46,6 +46,37 @@ func (r *reasons) changed(ctx context.Context, name string, key digest.Digest, n
 	if err != nil {
 		return []event.Reason{{Kind: event.ReasonOther, Text: "something changed since run " + before.Run + ", of which the cache holds no record any more"}}
 	}
+	out := r.differences(ctx, then, now)
+	for _, in := range slices.Sorted(maps.Keys(then.Inputs)) {
+		if _, has := now.Inputs[in]; !has {
+			out = append(out, event.Reason{Kind: event.ReasonInput, Subject: in, Text: "input " + in + " is gone"})
+		}
+	}
+	if len(out) == 0 {
+		out = []event.Reason{{Kind: event.ReasonOther, Text: "its key changed"}}
+	}
+	return out
+}
+
+// surely lists what is different from the last time although some inputs are not known yet, and so are not in now.
+func (r *reasons) surely(ctx context.Context, name string, now plan.Key) []event.Reason {
+	before, ok := r.last[name]
+	if !ok || before.Key == "" {
+		return []event.Reason{firstTime()}
+	}
+	then, err := r.keyOf(ctx, before.Key)
+	if err != nil {
+		return nil
+	}
+	return r.differences(ctx, then, now)
+}
+
+func firstTime() event.Reason {
+	return event.Reason{Kind: event.ReasonFirst, Text: "it has not been run here before"}
+}
+
+// differences lists what two keys do not have in common, without inputs that now does not have.
+func (r *reasons) differences(ctx context.Context, then, now plan.Key) []event.Reason {
 	var out []event.Reason
 	if then.Program != now.Program {
 		out = append(out, r.program(ctx, then.Program)...)
@@ -66,14 +97,6 @@ func (r *reasons) changed(ctx context.Context, name string, key digest.Digest, n
 		} else if string(was) != string(now.Inputs[in]) {
 			out = append(out, r.input(ctx, in, was, now.Inputs[in])...)
 		}
-	}
-	for _, in := range slices.Sorted(maps.Keys(then.Inputs)) {
-		if _, has := now.Inputs[in]; !has {
-			out = append(out, event.Reason{Kind: event.ReasonInput, Subject: in, Text: "input " + in + " is gone"})
-		}
-	}
-	if len(out) == 0 {
-		out = []event.Reason{{Kind: event.ReasonOther, Text: "its key changed"}}
 	}
 	return out
 }

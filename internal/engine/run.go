@@ -160,6 +160,9 @@ func (r *run) loop(ctx context.Context) {
 			interrupted = nil
 			r.cancelled = context.Cause(ctx)
 			r.sched.Cancel(r.cancelled)
+			if n := r.sched.Counts()[sched.Running]; n > 0 {
+				r.rec.emit(event.Warning{Message: "interrupted: what runs is being stopped", Hint: "interrupt again to end at once"})
+			}
 		}
 	}
 }
@@ -201,7 +204,7 @@ func (r *run) take(a answer) {
 }
 
 func (r *run) finishNode(n *node, state sched.State, failure error, d time.Duration) {
-	if state == sched.Failed && r.first == nil {
+	if state == sched.Failed && r.first == nil && r.cancelled == nil {
 		r.first, r.firstErr = n, failure
 	}
 	r.sched.Finished(n.id, state)

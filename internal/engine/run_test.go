@@ -333,7 +333,7 @@ func TestInterruptedRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if all[0].State != "cached" || all[1].State != "runs" || all[2].State != "unknown" {
+	if all[0].State != "cached" || all[1].State != "runs" || all[2].State != "runs" {
 		t.Errorf("explained as %+v", all)
 	}
 }

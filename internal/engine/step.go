@@ -184,7 +184,8 @@ func (s *step) execute(ctx context.Context) (any, error) {
 	rec := stepRecord{
 		ExitCode: res.ExitCode, Stdout: outDigest, Stderr: errDigest, Entries: res.Entries, Root: res.Root, Duration: res.Duration, Run: s.o.run.rec.id,
 	}
-	return result(rec, false), s.record(ctx, rec)
+	// What has ended well is kept, also when the run is being stopped.
+	return result(rec, false), s.record(context.WithoutCancel(ctx), rec)
 }
 
 // record makes the result of the step durable, and then known.

@@ -25,7 +25,8 @@ type Store interface {
 	Runs(ctx context.Context, limit int) ([]Summary, error)
 	// Resolve finds the run that ref names: an id, an unambiguous beginning of one, or "" or "latest" for the newest.
 	Resolve(ctx context.Context, ref string) (string, error)
-	// Events calls fn for each event of a run in order, until fn fails. A last line that was cut by a crash is left out.
+	// Events calls fn for each event of a run in order, until fn fails. A last line that was cut by a crash is left out; what else cannot be read is a
+	// DamagedError.
 	Events(ctx context.Context, id string, fn func(event.Record) error) error
 	// Log opens the log of a stage in a run. A stage that wrote none has a NotFoundError.
 	Log(ctx context.Context, id, stage string) (io.ReadCloser, error)
@@ -66,6 +67,8 @@ type Summary struct {
 	Ran      int           `json:"ran"`
 	Cached   int           `json:"cached"`
 	Failed   []string      `json:"failed,omitempty"`
+	// Damaged tells that the record of the run can be read only in part.
+	Damaged bool `json:"damaged,omitempty"`
 }
 
 // NotFoundError says that a run or a log is not there.
@@ -78,6 +81,19 @@ func (e *NotFoundError) Error() string { return e.What + " is not there" }
 
 // Unwrap makes errors.Is(err, fs.ErrNotExist) true.
 func (e *NotFoundError) Unwrap() error { return fs.ErrNotExist }
+
+// DamagedError says that the record of a run can be read only in part.
+type DamagedError struct {
+	Run string
+	Err error
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("the record of run %s is damaged: %v", e.Run, e.Err)
+}
+
+// Unwrap returns what is wrong with it.
+func (e *DamagedError) Unwrap() error { return e.Err }
 
 // AmbiguousError says that the beginning of a run id fits several runs.
 type AmbiguousError struct {

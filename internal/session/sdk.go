@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -37,7 +38,7 @@ func unpack(cacheDir, language string, sdk fs.FS) (string, error) {
 	}
 	parent := filepath.Join(cacheDir, "sdk", language)
 	final := filepath.Join(parent, d.Short())
-	if exists(final) && touch(final) == nil {
+	if intact(final, sdk) && touch(final) == nil {
 		return final, nil
 	}
 	if err := os.MkdirAll(parent, 0o755); err != nil {
@@ -58,14 +59,37 @@ func unpack(cacheDir, language string, sdk fs.FS) (string, error) {
 	if err == nil {
 		err = syncTree(tmp)
 	}
+	if err == nil && exists(final) && !intact(final, sdk) {
+		// Damaged: out of the way, and swept with what else is left over.
+		err = os.Rename(final, tmp+"-damaged")
+		defer os.RemoveAll(tmp + "-damaged")
+	}
 	if err == nil {
 		err = os.Rename(tmp, final)
 	}
-	if err != nil && !exists(final) {
+	if err != nil && !intact(final, sdk) {
 		return "", fmt.Errorf("unpack the %s SDK into %s: %w", language, final, err)
 	}
 	sweep(parent, func(string) string { return "" })
 	return final, nil
+}
+
+// intact tells whether every file of an SDK is in the folder as it should be.
+func intact(folder string, sdk fs.FS) bool {
+	return fs.WalkDir(sdk, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		want, err := fs.ReadFile(sdk, path)
+		if err != nil {
+			return err
+		}
+		got, err := os.ReadFile(filepath.Join(folder, filepath.FromSlash(path)))
+		if err == nil && !bytes.Equal(got, want) {
+			err = fs.ErrInvalid
+		}
+		return err
+	}) == nil
 }
 
 // syncTree makes files durable, so that a folder which is renamed into place is never found empty after a power cut.

@@ -105,6 +105,9 @@ func (s *Store) Runs(ctx context.Context, limit int) ([]history.Summary, error) 
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // pruned by another process since it was listed
 		}
+		if _, damaged := errors.AsType[*history.DamagedError](err); damaged {
+			sum.Damaged, err = true, nil
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -167,7 +170,7 @@ func (s *Store) Events(ctx context.Context, id string, fn func(event.Record) err
 		}
 		var rec event.Record
 		if err := json.Unmarshal(line, &rec); err != nil {
-			return fmt.Errorf("read run %s: event %d: %w", id, n, err)
+			return &history.DamagedError{Run: id, Err: fmt.Errorf("event %d: %w", n, err)}
 		}
 		if err := fn(rec); err != nil {
 			return err

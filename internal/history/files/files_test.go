@@ -58,3 +58,32 @@ func TestOldRunsAreRemoved(t *testing.T) {
 		t.Errorf("%d runs are kept, the newest %v, %v", len(ids), ids[0], err)
 	}
 }
+
+func TestADamagedRunIsListedAsSuchAndSpoilsNoOther(t *testing.T) {
+	dir := t.TempDir()
+	s := Open(dir)
+	for _, id := range []string{"r1", "r2"} {
+		w, err := s.Begin(context.Background(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Emit(event.Record{Seq: 1, Event: event.RunStarted{}})
+		w.Emit(event.Record{Seq: 2, Event: event.RunFinished{Outcome: event.Succeeded}})
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "runs", "r1", "events.jsonl")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(b[len(b)-20:], make([]byte, 10))
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	runs, err := s.Runs(context.Background(), 0)
+	if err != nil || len(runs) != 2 || runs[0].Damaged || !runs[1].Damaged {
+		t.Errorf("Runs = %+v, %v", runs, err)
+	}
+}
