@@ -9,6 +9,8 @@ import pytest
 
 from conftest import Start
 from engine import CAPABILITIES, STEP, TREE
+from towpath import File
+from towpath.testing import FakeEngine
 
 FILE = {"$file": {"digest": "a" * 64 + "/3", "executable": False, "name": "a.txt"}}
 
@@ -253,6 +255,28 @@ def test_the_other_operations(start: Start) -> None:
     assert engine.answer_to(ident)["result"]["value"] == report
 
 
+def test_numbers_that_json_has_not_are_logged_as_text(start: Start) -> None:
+    engine = start("""
+        @stage
+        def logs() -> None:
+            log("m", n=float("nan"), deep={"a": [float("-inf"), 1.5, True]}, big=1 << 64, fine=7)
+    """)
+    ident = engine.call("logs")
+    fields = engine.asked("log")["params"]["fields"]
+    assert fields == {"n": "nan", "deep": {"a": ["-inf", 1.5, True]}, "big": "18446744073709551616", "fine": 7}
+    assert engine.answer_to(ident)["result"]["value"] is None
+
+
+@pytest.mark.parametrize(("name", "fits"), [("x" * 255, True), ("x" * 256, False), ("é" * 128, False)])
+def test_long_file_names_are_refused(name: str, fits: bool) -> None:
+    with FakeEngine():
+        if fits:
+            assert File.from_text(name, "a").wait().name == name
+        else:
+            with pytest.raises(ValueError, match="at most 255 bytes"):
+                File.from_text(name, "a")
+
+
 def test_texts_and_fields_are_cut(start: Start) -> None:
     """No message, hint, trace or set of fields takes more than 64 KiB."""
     engine = start("""
@@ -336,6 +360,31 @@ def test_waiting_on_the_event_loop_is_refused(start: Start) -> None:
     error = engine.answer_to(engine.call("waits"))["error"]
     assert "event loop" in error["message"]
     assert error["hint"] == "use `await` in async code"
+
+
+def test_waiting_while_another_thread_imports_asyncio(start: Start) -> None:
+    """A module that is being imported is in `sys.modules` already, and not to be used."""
+    engine = start("""
+        import sys, threading, time
+        importing = threading.Event()
+        class Slow:
+            def find_spec(self, name, path=None, target=None):
+                if name == "asyncio.base_events":
+                    importing.set()
+                    time.sleep(0.3)
+        sys.meta_path.insert(0, Slow())
+        @stage
+        async def imports() -> None: ...
+        @stage
+        def waits() -> str:
+            assert importing.wait(10)
+            return tool("git").wait()
+    """)
+    waiting = engine.call("waits")
+    importing = engine.call("imports")
+    engine.reply(engine.asked("tool.find"), {"path": "/usr/bin/git"})
+    assert engine.answer_to(waiting)["result"]["value"] == "/usr/bin/git"
+    assert "result" in engine.answer_to(importing)
 
 
 def test_operations_after_the_end_of_a_call_are_refused(start: Start) -> None:

@@ -18,6 +18,8 @@ Level = Literal["debug", "info", "warning", "error"]
 
 MAX_STEP_BYTES = 1 << 20
 MAX_TEXT_BYTES = 64 << 10
+MAX_TEXT_BITS = 4096  # of an integer that is written as text: Python refuses to write very long ones
+INFINITY = float("inf")
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -95,7 +97,8 @@ def log(message: str, level: Level = "info", **fields: Any) -> None:
     Args:
         message: The text; what is beyond 64 KiB is cut.
         level: `debug`, `info`, `warning` or `error`.
-        fields: Further values, each representable in JSON. Where they take more than 64 KiB, only their size is logged, as `fields_cut`.
+        fields: Further values, each representable in JSON; a number that is not, as NaN, is written as text. Where they take more than
+            64 KiB, only their size is logged, as `fields_cut`.
 
     Raises:
         ValueError: An unknown level.
@@ -119,14 +122,30 @@ def cut(text: str, limit: int = MAX_TEXT_BYTES) -> str:
 
 
 def _cut_fields(fields: dict[str, Any]) -> dict[str, Any]:
-    from towpath._json import EncodeError, canonical
+    from towpath._json import MAX_DEPTH, EncodeError, canonical
 
+    fields = _numbers_as_text(fields, MAX_DEPTH)
     try:
         size = len(canonical(fields))
     except EncodeError as error:
         text = f"log: {error}"
         raise OperationError(text, code="invalid") from None
     return fields if size <= MAX_TEXT_BYTES else {"fields_cut": size}
+
+
+def _numbers_as_text(value: Any, room: int) -> Any:
+    """Return `value` with text in place of the numbers that JSON has not; what is nested too deeply stays, to be refused."""
+    from towpath._json import INT64_MAX, INT64_MIN
+
+    if isinstance(value, float):
+        return value if -INFINITY < value < INFINITY else repr(value)
+    if isinstance(value, int):
+        return value if INT64_MIN <= value <= INT64_MAX or value.bit_length() > MAX_TEXT_BITS else str(value)
+    if room and isinstance(value, dict):
+        return {key: _numbers_as_text(element, room - 1) for key, element in value.items()}
+    if room and isinstance(value, list | tuple):
+        return [_numbers_as_text(element, room - 1) for element in value]
+    return value
 
 
 def _described(args: Sequence[str]) -> str:

@@ -292,9 +292,11 @@ def _cancelled_error() -> BaseException:
 
 
 def _loop_is_running() -> bool:
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None:
+    if "asyncio" not in sys.modules:
         return False
+    # The statement waits for another thread that is importing it, which looking into `sys.modules` does not.
+    import asyncio
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:

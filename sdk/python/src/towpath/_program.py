@@ -99,5 +99,5 @@ class Program:
 
     def _modules(self) -> list[Any]:
         """Return the module of the program; of a package, also those of its submodules that are loaded."""
-        names = [name for name in sys.modules if name == MODULE or name.startswith(MODULE + ".")]
+        names = [name for name in list(sys.modules) if name == MODULE or name.startswith(MODULE + ".")]
         return [sys.modules[name] for name in names]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MAX_NAME_BYTES = 255
 CHUNK = 1 << 20
 HASH_LENGTH = 64
 MAX_ENTRIES = 10_000
@@ -566,6 +567,9 @@ def _download(file: File, path: str | os.PathLike[str]) -> Steps[None]:
 def _store(name: str, pieces: Iterator[bytes], *, executable: bool) -> Steps[File]:
     from binascii import b2a_base64
 
+    if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
+        message = f"a file name has at most {MAX_NAME_BYTES} bytes: {name[:20]!r}… has more"
+        raise ValueError(message)
     blob = yield from ask("blob.begin", {}, lambda answer: int(answer["blob"]))
     for piece in pieces:
         yield Ask("blob.append", {"blob": blob, "data": b2a_base64(piece, newline=False).decode("ascii")})
