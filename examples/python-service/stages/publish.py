@@ -1,5 +1,7 @@
 """The way out."""
 
+from pathlib import Path
+
 from towpath import File, effect, out, param
 
 from stages.coverage import coverage
@@ -17,6 +19,9 @@ async def publish(
     ),
 ) -> str:
     """Put the wheel where the package index serves it from."""
+    if not Path(index).is_dir():  # noqa: ASYNC240 - it takes no time
+        message = f"there is no folder {index}: make it, or name another one with -P index=FOLDER"
+        raise FileNotFoundError(message)
     path = f"{index}/{wheel.name}"
     await wheel.download(path)
     return path
