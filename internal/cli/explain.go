@@ -1,12 +1,16 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/towpath/towpath/internal/engine"
+	"github.com/towpath/towpath/internal/plan"
+	"github.com/towpath/towpath/internal/session"
 )
 
 func (a *App) explainCommand() *cobra.Command {
@@ -28,7 +32,11 @@ element of a fanned-out stage, such as test[0].`,
 				return err
 			}
 			return a.with(c.Context(), func(w *workplace) error {
-				all, err := a.engine(w).Explain(c.Context(), engine.Request{Targets: withoutElements(targets), Params: given})
+				stages, err := withoutElements(c.Context(), w, targets)
+				if err != nil {
+					return err
+				}
+				all, err := a.engine(w).Explain(c.Context(), engine.Request{Targets: stages, Params: given})
 				if err != nil {
 					return err
 				}
@@ -49,12 +57,23 @@ element of a fanned-out stage, such as test[0].`,
 }
 
 // withoutElements puts the stage in place of each element of a fan-out: the plan knows only of stages.
-func withoutElements(targets []string) []string {
-	out := make([]string, len(targets))
-	for i, t := range targets {
-		out[i], _ = element(t)
+func withoutElements(ctx context.Context, w *workplace, targets []string) ([]string, error) {
+	out := slices.Clone(targets)
+	if !slices.ContainsFunc(targets, func(t string) bool { _, ok := element(t); return ok }) {
+		return out, nil
 	}
-	return out
+	s, err := session.Open(ctx, w.program, w.session)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	for i, t := range targets {
+		of, _ := element(t)
+		if slices.ContainsFunc(s.Graph.Stages, func(st *plan.Stage) bool { return st.Name == of && st.FannedOut() }) {
+			out[i] = of
+		}
+	}
+	return out, nil
 }
 
 // checkElements refuses elements that their stages do not have. Where those are not known yet, any may come.
@@ -66,13 +85,13 @@ func checkElements(all []engine.Explanation, targets []string) error {
 		}
 		found, n := false, 0
 		for _, x := range all {
-			found = found || x.Stage == t || x.Stage == stage && x.State == "unknown"
+			found = found || x.Stage == t || x.Stage == stage
 			if of, is := element(x.Stage); is && of == stage {
 				n++
 			}
 		}
 		if !found {
-			hint := stage + " is not fanned out"
+			hint := stage + " has no elements"
 			if n > 0 {
 				hint = fmt.Sprintf("%s has %s, from %s[0] to %s[%d]", stage, count(n, "element"), stage, stage, n-1)
 			}
