@@ -71,8 +71,12 @@ func (g *Graph) Select(targets []string) ([]*Stage, error) {
 // meant is the hint for a target that is no stage.
 func (g *Graph) meant(target string) string {
 	if i := strings.LastIndexByte(target, '['); i > 0 && strings.HasSuffix(target, "]") {
-		if s := g.byName[target[:i]]; s != nil && s.FannedOut() {
+		s := g.byName[target[:i]]
+		if s != nil && s.FannedOut() {
 			return fmt.Sprintf("the elements of %s are known only once it runs: name %s, which stands for all of them", s.Name, s.Name)
+		}
+		if s != nil && !strings.Contains(target[i:], "=") {
+			return "did you mean " + s.Name + "?"
 		}
 	}
 	names := g.names()
