@@ -192,7 +192,7 @@ def test_files_go_in_pieces(start: Start, tmp_path: Any) -> None:
     engine.reply(commit, {"value": FILE})
     answer = engine.answer_to(ident)["result"]
     assert answer["value"] == FILE
-    assert [file["path"] for file in answer["files"]] == [str(source)]
+    assert [file["path"] for file in answer["files"] if "digest" in file] == [str(source)]
 
     target = tmp_path / "target.bin"
     size = {"$file": {"digest": f"{'a' * 64}/{len(content)}", "executable": True, "name": "b.bin"}}

@@ -247,6 +247,34 @@ def test_stages_are_found_through_imports_and_edges(write: Write) -> None:
     assert [stage["name"] for stage in testing.plan(program)["stages"]] == ["a", "hidden"]
 
 
+def test_stages_in_containers_are_found(stages_of: Plan) -> None:
+    stages = stages_of("""
+        def make(name):
+            @stage(name=name)
+            def check() -> int: return 1
+            return check
+        LISTED = [make("a"), make("b"), "other"]
+        TUPLE, SET, DICT = (make("c"),), {make("d")}, {"key": make("e"), "effect": 3}
+        @stage
+        def shard(n: int) -> int: return n
+        SHARDS = [shard.bind(n=n) for n in range(2)]
+        del shard
+    """)
+    assert sorted(stages) == ["a", "b", "c", "d", "e", "shard[n=0]", "shard[n=1]"]
+
+
+def test_stages_that_another_module_offers_need_not_be_used(write: Write) -> None:
+    write("from towpath import stage\n@stage\ndef a() -> int: return 1\n@stage\ndef b() -> int: return 1\n", "shared.py")
+    program = write("from shared import a\n")
+    assert [stage["name"] for stage in testing.plan(program)["stages"]] == ["a"]
+
+
+def test_a_lost_stage_of_another_module(write: Write) -> None:
+    write("from towpath import stage\nfor name in 'ab':\n    @stage(name=name)\n    def f() -> int: return 1\n", "shared.py")
+    with pytest.raises(PipelineError, match=r"shared\.py:3: stage 'a' is declared and cannot be reached"):
+        testing.plan(write("import shared\n"))
+
+
 def test_a_package(write: Write) -> None:
     write("from . import build\n", "pipeline/__init__.py")
     write("from towpath import stage\n@stage\ndef built() -> int: return 1\n", "pipeline/build.py")
@@ -372,6 +400,23 @@ WRONG = {
     "bound missing": ("@stage\ndef a(x: int, y: int) -> None: ...\na.bind(x=1)", ["4: stage 'a': input 'y' has no value"]),
     "bound long": ("@stage\ndef a(x: str) -> None: ...\na.bind(x='x' * 300)", ["of a bound stage is not allowed"]),
     "bound control": ("@stage\ndef a(x: str) -> None: ...\na.bind(x='\\x7f')", ["of a bound stage is not allowed"]),
+    "lost in a loop": (
+        "for name in 'ab':\n    @stage(name=name)\n    def f() -> int: ...",
+        ["3: stage 'a' is declared and cannot be reached: it is in no module-level name of the pipeline", "hint: bind it to"],
+    ),
+    "lost in a class": ("class Stages:\n    @effect\n    def lint() -> None: ...", ["3: stage 'lint' is declared and cannot be reached"]),
+    "lost under a decorator": (
+        "import functools\n@functools.lru_cache\n@stage\ndef a() -> int: ...",
+        ["3: stage 'a' is declared and cannot be reached", "@stage has to be the topmost decorator"],
+    ),
+    "lost deep inside": (
+        "def f():\n    @stage\n    def a() -> int: ...\n    return a\nSTAGES = [[f()]]",
+        ["3: stage 'a' is declared and cannot be reached"],
+    ),
+    "the same name": (
+        "@stage\ndef a() -> int: ...\n@stage\ndef a() -> str: ...",
+        ["4: stage 'a' is declared twice, also at pipeline.py:2", "hint: give one of them another name"],
+    ),
     "no stage": ("def a() -> int: ...\n@stage\ndef b(x: int = out(a)) -> None: ...", ["4: out() takes stages, not <function a"]),
     "no function": ("\nstage(3)", ["3: a stage has to be a function, not 3"]),
     "after one": ("@stage\ndef a() -> int: ...\n@stage(after=a)\ndef b() -> None: ...", ["4: after takes a list of stages", "after=[…]"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,15 @@ def digest(path: Path) -> str:
 def by_path(reported: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     assert [entry["path"] for entry in reported] == sorted({entry["path"] for entry in reported})
     return {entry["path"]: entry for entry in reported}
+
+
+def read(reported: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the files that are there."""
+    return [entry for entry in reported if "digest" in entry]
+
+
+def missing(reported: list[dict[str, Any]]) -> set[str]:
+    return {entry["path"] for entry in reported if "digest" not in entry}
 
 
 def test_what_describe_reports(start: Start, write: Write, tmp_path: Path) -> None:
@@ -47,22 +57,63 @@ def test_what_describe_reports(start: Start, write: Write, tmp_path: Path) -> No
     result = engine.result("describe", engine.program())
     assert result["plan"] == {"params": [], "stages": [], "version": 1}
     files = by_path(result["files"])
-    assert set(files) == {
-        str(tmp_path / name) for name in ("pipeline.py", "helper.py", "pkg/__init__.py", "pkg/inner.py", "data/data.txt", "missing")
-    }
+    names = ("pipeline.py", "helper.py", "pkg/__init__.py", "pkg/inner.py", "data/data.txt")
+    assert {entry["path"] for entry in read(result["files"])} == {str(tmp_path / name) for name in names}
     for path in (helper, inner, data, tmp_path / "pipeline.py"):
         assert files[str(path)] == {"path": str(path), "digest": digest(path)}
     assert files[str(tmp_path / "missing")] == {"path": str(tmp_path / "missing")}
     folders = by_path(result["folders"])
-    assert folders[str(tmp_path)] == {
-        "path": str(tmp_path),
-        "names": ["data", "helper.py", "pipeline.py", "pkg"],
-        "filter": "imports",
-    }
     assert folders[str(tmp_path / "data")] == {"path": str(tmp_path / "data"), "names": ["data.txt", "é.txt"], "filter": ""}
-    # Listed by the program and by the import system: then what the program saw counts.
-    assert folders[str(tmp_path / "pkg")]["filter"] == ""
-    assert set(folders) == {str(tmp_path), str(tmp_path / "data"), str(tmp_path / "pkg")}
+    assert folders[str(tmp_path / "pkg")] == {"path": str(tmp_path / "pkg"), "names": ["__init__.py", "inner.py"], "filter": ""}
+    # The import system has listed folders as well: what it looked for are missing files.
+    assert set(folders) == {str(tmp_path / "data"), str(tmp_path / "pkg")}
+
+
+def test_what_an_import_looks_for(start: Start, write: Write, tmp_path: Path) -> None:
+    write("VALUE = 1\n", "helper.py")
+    write("", "pkg/__init__.py")
+    write("", "pkg/inner.py")
+    write("", "space/part.py")
+    (tmp_path / "plain").mkdir()
+    engine = start("""
+        import json, subprocess
+        import helper, pkg.inner, space.part
+        try:
+            import absent.deep
+        except ImportError:
+            pass
+    """)
+    result = engine.result("describe", engine.program())
+    looked_for = {os.path.relpath(path, tmp_path) for path in missing(result["files"])}
+    # What comes first would be loaded instead; what comes later would not.
+    assert {name for name in looked_for if name.split(".")[0].split("/")[0] in ("helper", "pkg", "space", "absent")} == {
+        "helper/__init__.py",
+        *(f"helper{suffix}" for suffix in EXTENSION_SUFFIXES),
+        "pkg/inner/__init__.py",
+        *(f"pkg/inner{suffix}" for suffix in EXTENSION_SUFFIXES),
+        *(f"space{suffix}" for suffix in ("/__init__.py", ".py", *EXTENSION_SUFFIXES)),
+        "space/part/__init__.py",
+        *(f"space/part{suffix}" for suffix in EXTENSION_SUFFIXES),
+        *(f"absent{suffix}" for suffix in ("/__init__.py", ".py", *EXTENSION_SUFFIXES)),
+    }
+    # Of the modules that the worker has loaded before, and of the others.
+    assert {"json.py", "json/__init__.py", "subprocess.py", "subprocess/__init__.py"} <= looked_for
+    assert not {"sys.py", "os.py", "pipeline.py"} & looked_for
+    # A folder with modules in it would be one that is found.
+    assert {"path": str(tmp_path / "absent"), "names": [], "filter": "imports"} in result["folders"]
+    assert str(tmp_path) not in by_path(result["folders"])
+
+
+def test_a_late_import_looks_for_files(start: Start, write: Write, tmp_path: Path) -> None:
+    engine = start("""
+        @stage
+        async def later() -> None:
+            import wave
+    """)
+    result = engine.answer_to(engine.call("later"))["result"]
+    assert result["folders"] == []
+    assert {str(tmp_path / name) for name in ("asyncio.py", "asyncio/__init__.py", "wave.py")} <= missing(result["files"])
+    assert read(result["files"]) == []
 
 
 def test_nothing_is_written_into_the_tree(start: Start, write: Write, tmp_path: Path) -> None:
@@ -107,12 +158,12 @@ def test_late_files_come_with_every_result(start: Start, write: Write, tmp_path:
     """)
     assert engine.answer_to(engine.call("nothing"))["result"]["files"] == []
     result = engine.answer_to(engine.call("imports"))["result"]
-    assert result["files"] == [{"path": str(lazy), "digest": digest(lazy)}]
+    assert read(result["files"]) == [{"path": str(lazy), "digest": digest(lazy)}]
     result = engine.answer_to(engine.call("reads"))["result"]
-    assert result["files"] == [{"path": str(data), "digest": digest(data)}, {"path": str(lazy), "digest": digest(lazy)}]
+    assert read(result["files"]) == [{"path": str(data), "digest": digest(data)}, {"path": str(lazy), "digest": digest(lazy)}]
     result = engine.answer_to(engine.call("nothing"))["result"]
-    assert len(result["files"]) == 2
-    loaded = [file["path"] for file in engine.result("load", engine.program())["files"]]
+    assert len(read(result["files"])) == 2
+    loaded = [file["path"] for file in read(engine.result("load", engine.program())["files"])]
     assert loaded == [str(data), str(lazy), str(tmp_path / "pipeline.py")]
     assert engine.answer_to(engine.call("nothing"))["result"]["files"] == []
 
@@ -143,16 +194,10 @@ def test_folders_that_a_stage_lists_come_with_every_result(start: Start, write: 
     write("", "data/b.txt")
     # What was seen first counts: the second listing does not make the first right.
     assert engine.answer_to(engine.call("walks"))["result"]["folders"] == [listed]
-    folders = engine.answer_to(engine.call("imports"))["result"]["folders"]
-    names = ["data", "more", "pipeline.py"]
-    assert folders == [
-        {"path": str(tmp_path), "names": names, "filter": "imports"},
-        listed,
-        {"path": str(tmp_path / "more"), "names": ["lazy.py"], "filter": "imports"},
-    ]
-    assert engine.answer_to(engine.call("nothing"))["result"]["folders"] == folders
+    assert engine.answer_to(engine.call("imports"))["result"]["folders"] == [listed]
+    assert engine.answer_to(engine.call("nothing"))["result"]["folders"] == [listed]
     # Loading again takes them for a part of the program.
-    assert {folder["path"] for folder in engine.result("load", engine.program())["folders"]} >= {data, str(tmp_path / "more")}
+    assert engine.result("load", engine.program())["folders"] == [listed]
     assert engine.answer_to(engine.call("nothing"))["result"]["folders"] == []
 
 
@@ -170,7 +215,8 @@ def test_folders_that_a_stage_makes_are_no_part_of_the_program(start: Start, tmp
     result = engine.answer_to(engine.call("makes"))["result"]
     assert result["value"] == ["b", "x"]
     assert result["folders"] == []
-    assert not [file for file in result["files"] if file["path"].startswith(str(tmp_path))]
+    assert read(result["files"]) == []
+    assert not [path for path in missing(result["files"]) if path.endswith("/x")]
 
 
 def test_a_file_that_changes_after_it_was_read_has_no_digest(start: Start, write: Write) -> None:
@@ -197,7 +243,7 @@ def test_a_module_that_changes_while_it_runs_has_the_digest_of_what_was_loaded(s
             with open({str(lazy)!r}, "w") as file:
                 file.write("VALUE = 3\\n")
     """)
-    assert engine.answer_to(engine.call("edits"))["result"]["files"] == [{"path": str(lazy), "digest": loaded}]
+    assert read(engine.answer_to(engine.call("edits"))["result"]["files"]) == [{"path": str(lazy), "digest": loaded}]
 
 
 def test_an_error_while_loading(start: Start, write: Write) -> None:
@@ -227,6 +273,22 @@ def test_a_wrong_declaration(start: Start) -> None:
     assert error["site"] == {"file": "pipeline.py", "line": 3}
     assert error["hint"].startswith("store the bytes")
     assert "trace" not in error
+
+
+def test_modules_that_hide_the_standard_library(start: Start, write: Write) -> None:
+    write("", "logging.py")
+    write("", "email/__init__.py")
+    write("", "test/__init__.py")  # nobody imports it
+    write("", "select/a.py")  # no package
+    write("", "parts/token.py")
+    engine = start("", load=False)
+    error = engine.error("load", engine.program())
+    assert error["code"] == "pipeline"
+    assert [line.split(" (")[0] for line in error["message"].splitlines()] == [
+        "email/__init__.py:1: this file hides the module 'email' of Python's standard library, which other modules import",
+        "logging.py:1: this file hides the module 'logging' of Python's standard library, which other modules import",
+    ]
+    assert "give it another name" in error["message"]
 
 
 def test_a_program_that_is_not_there(start: Start) -> None:
@@ -290,7 +352,8 @@ def test_files_that_the_program_makes_are_no_part_of_it(start: Start, tmp_path: 
         os.close(os.open({str(tmp_path / "exclusive")!r}, os.O_RDWR | os.O_CREAT | os.O_EXCL))
     """)
     files = engine.result("describe", engine.program())["files"]
-    assert [file["path"] for file in files] == [str(tmp_path / "pipeline.py")]
+    assert [file["path"] for file in read(files)] == [str(tmp_path / "pipeline.py")]
+    assert not {str(tmp_path / "made"), str(tmp_path / "exclusive")} & missing(files)
 
 
 def test_files_that_threads_read_while_digests_are_taken(start: Start, write: Write, tmp_path: Path) -> None:
@@ -320,5 +383,5 @@ def test_what_the_recorder_reads_itself_is_not_recorded(start: Start, write: Wri
         """,
         load=False,
     )
-    assert len(engine.result("describe", engine.program())["files"]) == 2
+    assert len(read(engine.result("describe", engine.program())["files"])) == 2
     assert engine.answer_to(engine.call("nothing"))["result"]["files"] == []

@@ -7,6 +7,7 @@ judged as a whole, in `_plan`.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from itertools import count
 from typing import Any, Final, Generic, Literal, NamedTuple, NoReturn, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -30,6 +31,9 @@ MISSING: Final = object()
 VARARGS, VARKEYWORDS, GENERATOR, ASYNC_GENERATOR = 0x04, 0x08, 0x20, 0x200
 
 _order = count()
+
+declared: ContextVar[list[Declaration] | None] = ContextVar("towpath_declared", default=None)
+"""Where stages are noted while a program is loaded."""
 
 
 class Problem(NamedTuple):
@@ -83,6 +87,9 @@ class Declaration:
             self.complain("has positional-only inputs", "remove the `/`: inputs have names")
         if code.co_flags & (GENERATOR | ASYNC_GENERATOR):
             self.complain("is a generator", "return one value; a list for several")
+        noted = declared.get()
+        if noted is not None:
+            noted.append(self)
 
     def complain(self, text: str, hint: str | None = None, site: Site | None = None) -> None:
         """Note a problem, to be reported together with all others."""

@@ -31,6 +31,7 @@ from towpath._types import MismatchError, Type, UnsupportedTypeError
 MAX_NAME_BYTES = 300
 MAX_STAGES = 200_000
 FUNCTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}", re.ASCII)
+NODES = (Stage, Bound)
 BARE_VALUE = re.compile(r"[A-Za-z0-9_.+:/@-]+", re.ASCII)
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII)
@@ -89,12 +90,21 @@ def _argument_site(declaration: Declaration, name: str) -> Site:
     return declaration.site
 
 
+def named(namespace: Mapping[str, Any]) -> Iterator[Declaration]:
+    """Yield the stages among the values of a module, and in its lists, tuples, sets and dicts."""
+    for value in list(namespace.values()):
+        if isinstance(value, NODES):
+            yield members(value).declaration
+        elif isinstance(value, dict):
+            yield from (members(element).declaration for element in list(value.values()) if isinstance(element, NODES))
+        elif isinstance(value, list | tuple | set | frozenset):
+            yield from (members(element).declaration for element in list(value) if isinstance(element, NODES))
+
+
 def discover(namespaces: Iterable[Mapping[str, Any]]) -> list[Declaration]:
-    """Return the stages among the values of modules and all that they refer to, in the order of their declaration."""
+    """Return the stages that modules name and all that they refer to, in the order of their declaration."""
     found: dict[Declaration, None] = {}
-    waiting = [
-        members(value).declaration for namespace in namespaces for value in list(namespace.values()) if isinstance(value, Stage | Bound)
-    ]
+    waiting = [declaration for namespace in namespaces for declaration in named(namespace)]
     while waiting:
         declaration = waiting.pop()
         if declaration not in found:
@@ -118,17 +128,25 @@ def referred(marker: object) -> tuple[Node[Any], ...]:
     return ()
 
 
-def by_name(declarations: Iterable[Declaration], root: str | None) -> dict[str, Declaration]:
+def by_name(declarations: Iterable[Declaration], root: str | None, lost: Iterable[Declaration] = ()) -> dict[str, Declaration]:
     """Return the stages by name.
 
+    Args:
+        declarations: The stages of the program.
+        root: What sites are relative to.
+        lost: Stages that it has declared too, and that nothing refers to.
+
     Raises:
-        PipelineError: Two have the same name.
+        PipelineError: Two have the same name, or one is lost.
     """
     result: dict[str, Declaration] = {}
     problems = []
-    for declaration in declarations:
+    unreachable = dict.fromkeys(lost)
+    for declaration in sorted((*declarations, *unreachable), key=lambda declaration: declaration.order):
         other = result.setdefault(declaration.name, declaration)
         if other is not declaration:
+            unreachable.pop(other, None)
+            unreachable.pop(declaration, None)
             where = f"{relative(other.site.file, root)}:{other.site.line}"
             problems.append(
                 Problem(
@@ -137,6 +155,15 @@ def by_name(declarations: Iterable[Declaration], root: str | None) -> dict[str, 
                     "give one of them another name: @stage(name=…)",
                 )
             )
+    problems += [
+        Problem(
+            declaration.site,
+            f"stage {declaration.name!r} is declared and cannot be reached: it is in no module-level name of the pipeline",
+            f"bind it to a module-level name, or put it in a list or dict that has one; @{declaration.options.kind} has to be the "
+            "topmost decorator",
+        )
+        for declaration in unreachable
+    ]
     raise_problems(problems, root)
     return result
 

@@ -8,15 +8,13 @@ from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any, NoReturn
 
 from towpath import _plan, _record
+from towpath._declare import Declaration, Problem, declared
 from towpath._errors import PipelineError
 from towpath._failure import deepest_site, traced
-from towpath._site import relative
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from towpath._declare import Declaration
+from towpath._site import Site, relative
 
 MODULE = "pipeline"
+HARMLESS = frozenset({"__phello__", "antigravity", "idlelib", "lib2to3", "test", "this", "turtledemo"})  # what no other module imports
 
 
 class LoadError(PipelineError):
@@ -40,17 +38,24 @@ class Program:
         """Load the program at `path`, a file or a package folder; sites are relative to `root`.
 
         Raises:
-            PipelineError: It cannot be loaded, or two stages have the same name.
+            PipelineError: It cannot be loaded, two stages have the same name, or one cannot be reached.
         """
         self.path = path
         self.root = root
+        self._check_neighbours()
         loader = _record.loader_for(recorder)
         _record.install(root, loader)
         if recorder is not None:
             recorder.start()
-        self._execute(loader)
+            recorder.before(os.path.dirname(path))
+        noted: list[Declaration] = []
+        token = declared.set(noted)
+        try:
+            self._execute(loader)
+        finally:
+            declared.reset(token)
         self.declarations = _plan.discover(vars(module) for module in self._modules())
-        self.functions: dict[str, Declaration] = _plan.by_name(self.declarations, root)
+        self.functions: dict[str, Declaration] = _plan.by_name(self.declarations, root, self._lost(noted))
 
     def describe(self) -> dict[str, Any]:
         """Return `plan` and `sites` of the protocol's `describe`."""
@@ -59,6 +64,20 @@ class Program:
             "plan": plan,
             "sites": {name: {"file": relative(site.file, self.root), "line": site.line} for name, site in sites.items()},
         }
+
+    def _check_neighbours(self) -> None:
+        """Refuse modules that would be imported in place of those of the standard library, by all that needs these."""
+        folder = os.path.dirname(self.path)
+        names = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        files = [f"{name}.py" for name in sys.stdlib_module_names - HARMLESS if f"{name}.py" in names]
+        packages = [os.path.join(name, "__init__.py") for name in sys.stdlib_module_names & names - HARMLESS]
+        files += [file for file in packages if os.path.isfile(os.path.join(folder, file))]
+        problems = []
+        for file in sorted(files):
+            module = file.removesuffix(".py").partition(os.sep)[0]
+            text = f"this file hides the module {module!r} of Python's standard library, which other modules import"
+            problems.append(Problem(Site(os.path.join(folder, file), 1), text, "give it another name, or move it into a package"))
+        _plan.raise_problems(problems, self.root)
 
     def _execute(self, loader: type[_record.SourceLoader]) -> None:
         is_package = os.path.isdir(self.path)
@@ -96,6 +115,22 @@ class Program:
         at = f"{file}:{line}: " if file else ""
         message = f"{at}the program cannot be loaded: {type(error).__name__}: {error}"
         raise LoadError(message, trace=traced(error), file=file, line=line) from None
+
+    def _lost(self, noted: list[Declaration]) -> list[Declaration]:
+        """Return the stages of the program's own files that it does not refer to, and that no module offers to others."""
+        known = set(self.declarations)
+        unknown = [declaration for declaration in noted if declaration not in known]
+        if not unknown:
+            return []
+        for module in list(sys.modules.values()):
+            file = getattr(module, "__file__", None)
+            if isinstance(file, str) and relative(file, self.root) != file:
+                known.update(_plan.discover([vars(module)]))
+        return [
+            declaration
+            for declaration in unknown
+            if declaration not in known and relative(declaration.site.file, self.root) != declaration.site.file
+        ]
 
     def _modules(self) -> list[Any]:
         """Return the module of the program; of a package, also those of its submodules that are loaded."""

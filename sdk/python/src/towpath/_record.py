@@ -16,6 +16,7 @@ from importlib.machinery import (
     SOURCE_SUFFIXES,
     ExtensionFileLoader,
     FileFinder,
+    ModuleSpec,
     SourceFileLoader,
 )
 from typing import Any, NamedTuple
@@ -32,9 +33,12 @@ except ImportError:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from types import ModuleType
 
 IMPORT_SYSTEM = "<frozen importlib._bootstrap_external>"
+CANDIDATES = (f"{os.sep}__init__.py", *EXTENSION_SUFFIXES, *SOURCE_SUFFIXES)  # of a module, in the order in which they are looked for
+SHADOWS = (f"{os.sep}__init__.py", ".py")
 IMPORT_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
 BLOCK = 1 << 20
 MAX_MADE = 1000  # folders that the program made and that are remembered, so that looking through them stays cheap
@@ -85,6 +89,7 @@ class Recorder:
         self._made: tuple[str, ...] = ()
         self._digests: dict[tuple[str, tuple[int, ...]], str] = {}
         self._own_threads: set[int] = set()
+        self._root = root
 
     def start(self) -> None:
         """Begin to record; this cannot be undone for the process."""
@@ -93,6 +98,23 @@ class Recorder:
     def loaded(self, path: str, data: bytes) -> None:
         """Note the exact bytes of a module that was loaded."""
         self._now.files[path] = Seen(_stamp(path), f"{sha256(data).hexdigest()}/{len(data)}")
+
+    def before(self, folder: str) -> None:
+        """Note what would have come before the modules that are loaded already, had `folder` been searched for them."""
+        for name in {name.partition(".")[0] for name in sys.modules} & sys.stdlib_module_names:
+            if getattr(getattr(sys.modules[name], "__spec__", None), "has_location", False):
+                for candidate in SHADOWS:
+                    self.missed(os.path.join(folder, name + candidate))
+
+    def missed(self, path: str) -> None:
+        """Note a file that the import system looked for, and that is not there."""
+        if path not in self._now.files and not self._is_ignored(path):
+            self._now.files[path] = Seen(None)
+
+    def not_imported(self, path: str) -> None:
+        """Note that there is no module, nor a folder with modules, at `path`."""
+        if not self._is_ignored(path):
+            self._now.listed(path, Listed(self._names(path, only_imports=True), only_imports=True))
 
     def finish_loading(self) -> None:
         """Take what was read so far for the program itself; whatever is read from now on is late."""
@@ -199,6 +221,8 @@ class Recorder:
         if isinstance(name, int):
             name = os.readlink(f"/proc/self/fd/{name}")
         path = os.path.abspath(os.fsdecode(name or "."))
+        if importing and _is_below(path, self._root):
+            return  # `Finder` notes what is looked for in there
         if not self._is_ignored(path) and path + os.sep != _SDK_PARENT:
             self._now.listed(path, Listed(self._names(path, only_imports=importing), importing))
 
@@ -259,15 +283,57 @@ def loader_for(recorder: Recorder | None) -> type[SourceLoader]:
     return type("SourceLoader", (SourceLoader,), {"recorder": recorder})
 
 
+def _is_of_program(folder: str, root: str) -> bool:
+    path = os.path.abspath(folder)
+    return _is_below(path, root) and path + os.sep != _SDK_PARENT
+
+
+class Finder(FileFinder):
+    """Finds modules in a folder of the program, and notes the files that would have been found first, had they been there."""
+
+    recorder: Recorder | None = None
+
+    def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Find a module."""
+        spec = super().find_spec(fullname, target)
+        if self.recorder is not None:
+            base = os.path.join(os.path.abspath(self.path), fullname.rpartition(".")[2])
+            for candidate in CANDIDATES:
+                if spec is not None and spec.origin is not None and os.path.abspath(spec.origin) == base + candidate:
+                    break
+                self.recorder.missed(base + candidate)
+        return spec
+
+
+class LastFinder:
+    """Notes the modules that no finder has found: a folder of that name would be one."""
+
+    def __init__(self, root: str, recorder: Recorder) -> None:
+        self._root = root
+        self._recorder = recorder
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
+        """Find nothing."""
+        del target
+        if fullname.partition(".")[0] in sys.stdlib_module_names:
+            return  # such as `msvcrt`, which is of another platform
+        for folder in sys.path if path is None else path:
+            if isinstance(folder, str) and _is_of_program(folder, self._root):
+                self._recorder.not_imported(os.path.join(os.path.abspath(folder), fullname.rpartition(".")[2]))
+
+
 def install(root: str, loader: type[SourceLoader]) -> None:
-    """Have modules below `root` loaded by `loader`."""
+    """Have modules below `root` found by `Finder` and loaded by `loader`."""
+    finder: type[Finder] = type("Finder", (Finder,), {"recorder": loader.recorder})
 
     def hook(path: str) -> FileFinder:
-        if not _is_below(os.path.abspath(path), root) or not os.path.isdir(path):
+        if not _is_of_program(path, root) or not os.path.isdir(path):
             raise ImportError(path)
-        return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (loader, SOURCE_SUFFIXES))
+        return finder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (loader, SOURCE_SUFFIXES))
 
     sys.path_hooks.insert(0, hook)
+    if loader.recorder is not None:
+        sys.meta_path.append(LastFinder(root, loader.recorder))
     forget(root)
 
 
