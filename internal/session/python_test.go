@@ -65,6 +65,10 @@ except FileNotFoundError:
     pass
 os.listdir("listed")
 try:
+    import optional
+except ImportError:
+    pass
+try:
     os.listdir("unlisted")
 except FileNotFoundError:
     pass
@@ -101,12 +105,14 @@ func TestProgramIsAskedAgainWhenSomethingChangesThatItWasMadeFrom(t *testing.T) 
 	}{
 		{name: "nothing", change: func(*place) {}, stays: true},
 		{name: "a file beside it", change: func(p *place) { p.write("README.md", "x") }, stays: true},
-		{name: "a folder that it did not list", change: func(p *place) { p.write("src/x.py", "x") }, stays: false}, // the folder could be a package
+		{name: "a folder that it did not list", change: func(p *place) { p.write("src/x.py", "x") }, stays: true},
 		{name: "a file in a folder that it did not list", change: func(p *place) { p.write("docs/x.txt", "x") }, stays: true},
 		{name: "a variable that it was not given", change: func(p *place) { p.set("SOMETHING", "else") }, stays: true},
 		{name: "the program", change: func(p *place) { p.write("pipeline.py", dependent+"\n") }},
 		{name: "a module that it imported", change: func(p *place) { p.write("stages/one.py", "x = 2\n") }},
-		{name: "a new module in a folder that was searched", change: func(p *place) { p.write("towpath.py", "") }},
+		{name: "a module that nothing looks for", change: func(p *place) { p.write("other.py", "") }, stays: true},
+		{name: "a module that was looked for in vain", change: func(p *place) { p.write("optional.py", "") }},
+		{name: "a package that was looked for in vain", change: func(p *place) { p.write("optional/__init__.py", "") }},
 		{name: "a file that it read", change: func(p *place) { p.write("data.txt", "b") }},
 		{name: "a file that it read, of the same size at the same time", change: func(p *place) {
 			info, err := os.Stat(p.path("data.txt"))
