@@ -97,7 +97,7 @@ def test_what_an_import_looks_for(start: Start, write: Write, tmp_path: Path) ->
         *(f"absent{suffix}" for suffix in ("/__init__.py", ".py", *EXTENSION_SUFFIXES)),
     }
     # Of the modules that the worker has loaded before, and of the others.
-    assert {"json.py", "json/__init__.py", "subprocess.py", "subprocess/__init__.py"} <= looked_for
+    assert {"json.py", "json/__init__.py", "towpath.py", "subprocess.py", "subprocess/__init__.py"} <= looked_for
     assert not {"sys.py", "os.py", "pipeline.py"} & looked_for
     # A folder with modules in it would be one that is found.
     assert {"path": str(tmp_path / "absent"), "names": [], "filter": "imports"} in result["folders"]

@@ -101,7 +101,7 @@ class Recorder:
 
     def before(self, folder: str) -> None:
         """Note what would have come before the modules that are loaded already, had `folder` been searched for them."""
-        for name in {name.partition(".")[0] for name in sys.modules} & sys.stdlib_module_names:
+        for name in {name.partition(".")[0] for name in list(sys.modules)} & (sys.stdlib_module_names | {"towpath"}):
             if getattr(getattr(sys.modules[name], "__spec__", None), "has_location", False):
                 for candidate in SHADOWS:
                     self.missed(os.path.join(folder, name + candidate))
