@@ -11,10 +11,10 @@ from towpath import _plan, _record
 from towpath._declare import Declaration, Problem, declared
 from towpath._errors import PipelineError
 from towpath._failure import deepest_site, traced
+from towpath._record import HARMLESS
 from towpath._site import Site, relative
 
 MODULE = "pipeline"
-HARMLESS = frozenset({"__phello__", "antigravity", "idlelib", "lib2to3", "test", "this", "turtledemo"})  # what no other module imports
 
 
 class LoadError(PipelineError):

@@ -40,6 +40,7 @@ IMPORT_SYSTEM = "<frozen importlib._bootstrap_external>"
 CANDIDATES = (f"{os.sep}__init__.py", *EXTENSION_SUFFIXES, *SOURCE_SUFFIXES)  # of a module, in the order in which they are looked for
 SHADOWS = (f"{os.sep}__init__.py", ".py")
 IMPORT_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
+HARMLESS = frozenset({"__phello__", "antigravity", "idlelib", "lib2to3", "test", "this", "turtledemo"})  # what no other module imports
 BLOCK = 1 << 20
 MAX_MADE = 1000  # folders that the program made and that are remembered, so that looking through them stays cheap
 
@@ -105,6 +106,14 @@ class Recorder:
             if getattr(getattr(sys.modules[name], "__spec__", None), "has_location", False):
                 for candidate in SHADOWS:
                     self.missed(os.path.join(folder, name + candidate))
+
+    def knows_to_be_refused(self, name: str) -> bool:
+        """Tell whether a module of that name beside the program would be refused before anything else could come of it.
+
+        The standard library's are, whenever the program is loaded. asyncio alone looks for more than a hundred of them, which would be noted with
+        the result of every stage.
+        """
+        return self._now is self._late and name in sys.stdlib_module_names and name not in HARMLESS
 
     def missed(self, path: str) -> None:
         """Note a file that the import system looked for, and that is not there."""
@@ -296,7 +305,7 @@ class Finder(FileFinder):
     def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
         """Find a module."""
         spec = super().find_spec(fullname, target)
-        if self.recorder is not None:
+        if self.recorder is not None and not (spec is None and self.recorder.knows_to_be_refused(fullname)):
             base = os.path.join(os.path.abspath(self.path), fullname.rpartition(".")[2])
             for candidate in CANDIDATES:
                 if spec is not None and spec.origin is not None and os.path.abspath(spec.origin) == base + candidate:
