@@ -110,8 +110,8 @@ class Recorder:
     def knows_to_be_refused(self, name: str) -> bool:
         """Tell whether a module of that name beside the program would be refused before anything else could come of it.
 
-        The standard library's are, whenever the program is loaded. asyncio alone looks for more than a hundred of them, which would be noted with
-        the result of every stage.
+        The standard library's are, whenever the program is loaded. asyncio alone looks for more than a hundred of them, which would be
+        noted with the result of every stage.
         """
         return self._now is self._late and name in sys.stdlib_module_names and name not in HARMLESS
 
