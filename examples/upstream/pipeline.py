@@ -30,6 +30,7 @@ from towpath import (
 )
 
 VERSIONS = ("3.11", "3.12", "3.13")
+NEEDS = {"test_echo_via_pager.py": "less"}  # programs, by the test modules that start them
 MODULES_PER_SHARD = 15
 MAX_SHARDS = 4
 
@@ -192,11 +193,18 @@ async def build(job: Job = each(out(plan)), tools: Directory = out(tools)) -> Bu
 
 @stage
 async def shards(builds: list[Built] = gather(build)) -> list[Shard]:
-    """Divide the test modules of each project."""
+    """Divide the test modules of each project, but for those that need what is not here."""
+    lacking = [module for module, program in NEEDS.items() if not await _has(program)]
+    for module in lacking:
+        log(f"{module} is left out: there is no {NEEDS[module]} here", "warning")
     found: list[Shard] = []
     for built in builds:
         entries = await built.job.sdist.tree.entries("tests", recursive=True)
-        modules = [f"tests/{entry.path}" for entry in entries if _is_test_module(entry.path)]
+        modules = [
+            f"tests/{entry.path}"
+            for entry in entries
+            if _is_test_module(entry.path) and not entry.path.endswith(tuple(lacking))
+        ]
         count = min(-(-len(modules) // MODULES_PER_SHARD), MAX_SHARDS)
         found += [Shard(built, modules[start::count]) for start in range(count)]
     return found
@@ -253,6 +261,14 @@ def _with(*folders: str) -> tuple[str, ...]:
     """Have the command that follows find modules in folders of its workspace, wherever that is."""
     path = ":".join(f"$PWD/{folder}" for folder in folders)
     return ("sh", "-c", f'PYTHONPATH={path} exec "$@"', "sh")
+
+
+async def _has(program: str) -> bool:
+    try:
+        await tool(program)
+    except OperationError:
+        return False
+    return True
 
 
 def _is_test_module(path: str) -> bool:

@@ -49,6 +49,18 @@ def test_every_module_is_in_one_shard(engine: FakeEngine) -> None:
     assert len({module for shard in found[:3] for module in shard.modules}) == 40
 
 
+def test_what_needs_a_missing_program_is_left_out(engine: FakeEngine) -> None:
+    tree = engine.directory({"tests/test_a.py": "", "tests/test_utils/test_echo_via_pager.py": ""})
+    job = Job(Sdist("click-1", engine.file("a"), tree), Interpreter("3.12", "/python"))
+    builds = [Built(job, engine.directory({}))]
+    (shard,) = asyncio.run(pipeline.shards(builds=builds))
+    assert shard.modules == ["tests/test_a.py"]
+    assert [line.level for line in engine.logs] == ["warning"]
+    engine.on_tool("less", "/usr/bin/less")
+    (shard,) = asyncio.run(pipeline.shards(builds=builds))
+    assert len(shard.modules) == 2
+
+
 def test_tests_see_the_installed_project_and_not_its_sources(engine: FakeEngine) -> None:
     engine.on_run("sh", "-c").returns(
         outputs={"report.xml": "<testsuite><testcase/><testcase/></testsuite>"}
