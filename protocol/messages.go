@@ -224,6 +224,17 @@ type StepRunParams struct {
 	Env     Map[string]  `json:"env"`
 	Outputs List[string] `json:"outputs"` // paths or globs, relative to the workspace
 	OK      OK           `json:"ok"`
+	Network bool         `json:"network,omitempty"` // the step may use the network
+	Root    *Directory   `json:"root,omitempty"`    // unpacked image in place of the machine's toolchain
+	Limits  *StepLimits  `json:"limits,omitempty"`
+}
+
+// StepLimits bound what a step may use. What is left out or 0 is not limited.
+type StepLimits struct {
+	CPUs   float64 `json:"cpus,omitempty"`   // processors' worth of time
+	Memory int64   `json:"memory,omitempty"` // in bytes, of all processes of the step together
+	PIDs   int64   `json:"pids,omitempty"`   // processes and threads at once
+	Output int64   `json:"output,omitempty"` // in bytes, of what it prints and its outputs together
 }
 
 // StepRunResult is a step that ended with an exit code that is accepted.

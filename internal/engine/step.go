@@ -64,7 +64,14 @@ func (o *operations) action(ctx context.Context, c *calling, p protocol.StepRunP
 	for _, a := range p.Args {
 		size += len(a) + 1
 	}
-	command := executor.Command{Args: p.Args, Cwd: p.Cwd, Outputs: p.Outputs}
+	command := executor.Command{Args: p.Args, Cwd: p.Cwd, Outputs: p.Outputs, Network: p.Network}
+	if p.Root != nil {
+		d, err := parseDigest(p.Root.Digest)
+		if err != nil {
+			return executor.Action{}, err
+		}
+		command.Root = d
+	}
 	for name, value := range p.Env {
 		size += len(name) + len(value) + 2
 		command.Env = append(command.Env, executor.EnvVar{Name: name, Value: value})
@@ -85,11 +92,10 @@ func (o *operations) action(ctx context.Context, c *calling, p protocol.StepRunP
 			c.use(tool)
 		}
 	}
-	platform := executor.Platform(o.e.c.Executor.Isolation())
 	for _, t := range c.toolsUsed() {
-		platform = append(platform, toolProperty(t))
+		command.Tools = append(command.Tools, executor.Tool{Name: t.Name, Path: t.Path, Digest: t.Digest})
 	}
-	return executor.NewAction(command, root, platform)
+	return executor.NewAction(command, root, executor.Platform(o.e.c.Executor.Isolation()))
 }
 
 // step is one step under way.
@@ -157,12 +163,12 @@ func (s *step) execute(ctx context.Context) (any, error) {
 	}
 	s.started()
 	stdout, stderr := s.capture(ctx, "stdout"), s.capture(ctx, "stderr")
-	res, err := s.o.e.c.Executor.Execute(ctx, s.action, executor.Options{Stdout: stdout, Stderr: stderr, Accept: s.p.OK.Accepts})
+	res, err := s.o.e.c.Executor.Execute(ctx, s.action, executor.Options{Stdout: stdout, Stderr: stderr, Limits: limits(s.p.Limits), Accept: s.p.OK.Accepts})
 	outDigest, outErr := stdout.finish()
 	errDigest, errErr := stderr.finish()
 	err = errors.Join(err, outErr, errErr)
 	done := event.StepFinished{
-		Stage: s.c.node.name, Step: s.number, ExitCode: res.ExitCode, Signal: res.Signal, Duration: res.Duration,
+		Stage: s.c.node.name, Step: s.number, ExitCode: res.ExitCode, Signal: res.Signal, Exceeded: res.Exceeded, Duration: res.Duration,
 		UserTime: res.UserTime, SysTime: res.SystemTime, MaxRSS: res.MaxRSSBytes,
 	}
 	if err != nil {
@@ -186,6 +192,13 @@ func (s *step) execute(ctx context.Context) (any, error) {
 	}
 	// What has ended well is kept, also when the run is being stopped.
 	return result(rec, false), s.record(context.WithoutCancel(ctx), rec)
+}
+
+func limits(l *protocol.StepLimits) executor.Limits {
+	if l == nil {
+		return executor.Limits{}
+	}
+	return executor.Limits{CPUs: l.CPUs, MemoryBytes: l.Memory, PIDs: l.PIDs, OutputBytes: l.Output}
 }
 
 // record makes the result of the step durable, and then known.

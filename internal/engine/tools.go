@@ -119,8 +119,3 @@ func (t *tools) ofStep(ctx context.Context, args []string, env map[string]string
 	}
 	return tool, err == nil, err
 }
-
-// toolProperty says in an action which program of the machine it runs with.
-func toolProperty(t toolUse) executor.Property {
-	return executor.Property{Name: "towpath-tool:" + t.Name, Value: t.Path + " " + t.Digest.String()}
-}

@@ -166,7 +166,10 @@ type (
 		Stage string   `json:"stage"`
 		Step  int      `json:"step"`
 		Args  []string `json:"args"`
-		Key   string   `json:"key"`
+		// Key is the digest of the step's action, whose messages are in the store.
+		Key string `json:"key"`
+		// Reasons say why the command runs; none when its result was cached.
+		Reasons []Reason `json:"reasons,omitempty"`
 	}
 
 	// StepOutput is a piece of what a step printed: whole lines where the step prints lines. It is not kept in the history's events,
@@ -180,11 +183,13 @@ type (
 
 	// StepFinished is the end of a step.
 	StepFinished struct {
-		Stage    string        `json:"stage"`
-		Step     int           `json:"step"`
-		Cached   bool          `json:"cached"`
-		ExitCode int           `json:"exit_code"`
-		Signal   string        `json:"signal,omitempty"`
+		Stage    string `json:"stage"`
+		Step     int    `json:"step"`
+		Cached   bool   `json:"cached"`
+		ExitCode int    `json:"exit_code"`
+		Signal   string `json:"signal,omitempty"`
+		// Exceeded names the limit that ended the command: "memory", "pids", "output".
+		Exceeded string        `json:"exceeded,omitempty"`
 		Duration time.Duration `json:"duration_ns"`
 		UserTime time.Duration `json:"user_ns,omitempty"`
 		SysTime  time.Duration `json:"system_ns,omitempty"`

@@ -26,8 +26,24 @@ type Property struct {
 	Name, Value string
 }
 
-// IsolationProperty is the name of the property that holds Executor.Isolation.
-const IsolationProperty = "towpath-isolation"
+// Names of the properties that NewAction and Platform make.
+const (
+	// IsolationProperty holds Executor.Isolation.
+	IsolationProperty = "towpath-isolation"
+	// NetworkProperty is "host" where Command.Network is set, and is not there otherwise.
+	NetworkProperty = "towpath-network"
+	// RootProperty holds Command.Root where that is set.
+	RootProperty = "towpath-root"
+	// ToolPrefix begins the properties of Command.Tools; the name of the tool follows.
+	ToolPrefix = "towpath-tool:"
+)
+
+// Tool is a program of the machine that a command runs or was given.
+type Tool struct {
+	// Name is what it was looked up as, Path the real file, and Digest what is in it.
+	Name, Path string
+	Digest     digest.Digest
+}
 
 // Command is what is run.
 type Command struct {
@@ -39,6 +55,12 @@ type Command struct {
 	Cwd string
 	// Outputs are paths, or globs as tree.Globs has them, relative to the workspace. None of them begins with "!".
 	Outputs []string
+	// Network tells that the command may use the machine's network. Without it there is none, where the executor can hold that.
+	Network bool
+	// Root is the directory of an unpacked image that takes the place of the machine's toolchain; zero is the machine's.
+	Root digest.Digest
+	// Tools are the programs of the machine that the command may run besides those of the toolchain.
+	Tools []Tool
 }
 
 // Action is a command with everything that its result depends on. NewAction makes them.
@@ -97,7 +119,11 @@ func NewAction(c Command, inputRoot digest.Digest, platform []Property) (Action,
 	}
 	a := Action{InputRoot: inputRoot, Platform: slices.Clone(platform)}
 	a.Args = slices.Clone(c.Args)
-	a.Cwd = c.Cwd
+	a.Cwd, a.Network, a.Root = c.Cwd, c.Network, c.Root
+	a.Tools = slices.Clone(c.Tools)
+	slices.SortFunc(a.Tools, compareTools)
+	a.Tools = slices.Compact(a.Tools)
+	a.Platform = append(a.Platform, c.properties()...)
 	for _, output := range c.Outputs {
 		a.Outputs = append(a.Outputs, cleanOutput(output))
 	}
@@ -119,6 +145,25 @@ func NewAction(c Command, inputRoot digest.Digest, platform []Property) (Action,
 		}
 	}
 	return a, nil
+}
+
+func compareTools(t, u Tool) int {
+	return cmp.Or(strings.Compare(t.Name, u.Name), strings.Compare(t.Path, u.Path), strings.Compare(t.Digest.String(), u.Digest.String()))
+}
+
+// properties returns what of a command the messages of the Remote Execution API have no field for.
+func (c Command) properties() []Property {
+	var out []Property
+	if c.Network {
+		out = append(out, Property{NetworkProperty, "host"})
+	}
+	if !c.Root.IsZero() {
+		out = append(out, Property{RootProperty, c.Root.String()})
+	}
+	for _, t := range c.Tools {
+		out = append(out, Property{ToolPrefix + t.Name, t.Path + " " + t.Digest.String()})
+	}
+	return out
 }
 
 func (c Command) check() error {

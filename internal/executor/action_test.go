@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/executor"
 )
@@ -148,6 +149,24 @@ func TestDigestIsCanonical(t *testing.T) {
 		}
 		want := digestOf(c)
 
+		c.Network = rapid.Bool().Draw(t, "network")
+		if rapid.Bool().Draw(t, "root") {
+			c.Root = digest.OfBytes([]byte("root"))
+		}
+		for _, n := range rapid.SliceOfDistinct(name, rapid.ID[string]).Draw(t, "tools") {
+			c.Tools = append(c.Tools, executor.Tool{Name: n, Path: "/opt/a b/" + n, Digest: digest.OfBytes([]byte(n))})
+		}
+		want = digestOf(c)
+		whole, err := executor.NewAction(c, digest.Empty(), executor.Platform("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		action, command, _ := whole.Encode()
+		decoded, err := executor.Decode(action, command)
+		if diff := cmp.Diff(whole, decoded, cmpopts.EquateEmpty()); err != nil || diff != "" {
+			t.Fatalf("what was encoded is decoded as another: %v\n%s", err, diff)
+		}
+
 		same := c
 		same.Env = rapid.Permutation(c.Env).Draw(t, "env")
 		same.Outputs = append(rapid.Permutation(c.Outputs).Draw(t, "permuted"), c.Outputs...)
@@ -160,6 +179,9 @@ func TestDigestIsCanonical(t *testing.T) {
 			func(c *executor.Command) { c.Env = append(slices.Clone(c.Env), executor.EnvVar{Name: "NEW"}) },
 			func(c *executor.Command) { c.Outputs = append(slices.Clone(c.Outputs), "new") },
 			func(c *executor.Command) { c.Cwd += "x" },
+			func(c *executor.Command) { c.Network = !c.Network },
+			func(c *executor.Command) { c.Root = digest.OfBytes([]byte("another root")) },
+			func(c *executor.Command) { c.Tools = append(slices.Clone(c.Tools), executor.Tool{Name: "new", Path: "/new", Digest: digest.Empty()}) },
 		} {
 			other := c
 			change(&other)

@@ -72,9 +72,51 @@ type Executor interface {
 	// that results of one kind are never taken for those of another. An executor refuses actions of another kind.
 	Isolation() string
 
+	// Gaps lists what this machine does not let the executor enforce, the gravest first; nil where it enforces everything that
+	// its isolation says.
+	Gaps() []Gap
+
 	// Execute runs the action once and returns when it has ended and is cleaned up. Result holds what is known even where
 	// there is an error.
 	Execute(ctx context.Context, a Action, o Options) (Result, error)
+}
+
+// Gap is something that an executor would enforce and cannot on this machine. Each field is a part of a sentence, without a full stop.
+type Gap struct {
+	// What is not enforced: "steps see the machine's files, network and processes".
+	What string
+	// Why not: "the system refuses user namespaces (kernel.apparmor_restrict_unprivileged_userns is 1)".
+	Why string
+	// Remedy is what to do about it: "run `sysctl …`"; empty where there is nothing to do.
+	Remedy string
+	// Weak tells that it weakens the isolation of every step, so that a run has to say so.
+	Weak bool
+}
+
+// Limits bound what a command may use; zero is no limit. They do not change what a command that keeps within them makes, and so
+// they are not part of its action.
+type Limits struct {
+	// CPUs is how many processors' worth of time it may use.
+	CPUs float64
+	// MemoryBytes is how much memory it and all that it starts may use together.
+	MemoryBytes int64
+	// PIDs is how many processes and threads it may have at once.
+	PIDs int64
+	// OutputBytes is how much it may print, and how large its outputs may be, together.
+	OutputBytes int64
+}
+
+// Sheller is implemented by executors that can show a person what the command of an action sees.
+type Sheller interface {
+	// Shell runs args interactively where the command of a would run: with its root, its inputs, its variables, in its working
+	// folder, and returns the exit code. Empty args stand for a shell. What is changed is gone when it returns.
+	Shell(ctx context.Context, a Action, args []string, t Terminal) (exitCode int, err error)
+}
+
+// Terminal is what a person types at and reads.
+type Terminal struct {
+	In       io.Reader
+	Out, Err io.Writer
 }
 
 // Options are what an execution depends on besides the action, and what its result does not.
@@ -83,6 +125,8 @@ type Options struct {
 	// both are the same writer it has to be safe for concurrent use. An error of theirs ends the execution with an
 	// *InfrastructureError.
 	Stdout, Stderr io.Writer
+
+	Limits Limits
 
 	// Accept tells which exit codes are a success. Nil accepts only 0.
 	Accept func(exitCode int) bool
@@ -102,6 +146,8 @@ type Result struct {
 	ExitCode int
 	// Signal is the name of that signal ("SIGSEGV"), or empty.
 	Signal string
+	// Exceeded names the limit that ended the command: "memory", "pids", "output"; empty where none did. Nothing is accepted then.
+	Exceeded string
 	// Accepted tells that the exit code was accepted and the outputs were captured.
 	Accepted bool
 

@@ -51,6 +51,9 @@ func (e *Executor) Name() string { return "fake" }
 // Isolation implements executor.Executor.
 func (e *Executor) Isolation() string { return Isolation }
 
+// Gaps implements executor.Executor: there is nothing that a fake would have to enforce.
+func (e *Executor) Gaps() []executor.Gap { return nil }
+
 // Begun returns how many executions have begun.
 func (e *Executor) Begun() int {
 	e.mu.Lock()

@@ -78,6 +78,13 @@ func (e *Executor) Name() string { return "local" }
 // Isolation implements executor.Executor.
 func (e *Executor) Isolation() string { return Isolation }
 
+// Gaps implements executor.Executor.
+func (e *Executor) Gaps() []executor.Gap {
+	return []executor.Gap{{
+		What: "steps see the machine's files, network and processes", Why: "they run as plain processes", Weak: true,
+	}}
+}
+
 // Execute implements executor.Executor.
 func (e *Executor) Execute(ctx context.Context, a executor.Action, o executor.Options) (executor.Result, error) {
 	if err := a.CheckIsolation(Isolation); err != nil {
