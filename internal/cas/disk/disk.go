@@ -152,29 +152,6 @@ func (s *Store) write(d digest.Digest, b []byte) error {
 	return s.finish(f, d, err)
 }
 
-// stream stores buf followed by the rest of r, using buf to move it.
-func (s *Store) stream(ctx context.Context, r io.Reader, buf []byte) (digest.Digest, error) {
-	f, err := s.temp.Create(modePending)
-	if err != nil {
-		return digest.Digest{}, err
-	}
-	h := digest.NewHasher()
-	n := len(buf)
-	for {
-		_, _ = h.Write(buf[:n]) // never fails
-		if _, err := f.Write(buf[:n]); err != nil {
-			return digest.Digest{}, s.finish(f, digest.Digest{}, err)
-		}
-		if err == io.EOF {
-			break
-		}
-		if n, err = fill(ctx, r, buf); err != nil && err != io.EOF {
-			return digest.Digest{}, s.finish(f, digest.Digest{}, err)
-		}
-	}
-	return h.Digest(), s.finish(f, h.Digest(), nil)
-}
-
 // finish closes f, a file of temp, and publishes it as d, unless there was an error before: then it removes f and returns that.
 func (s *Store) finish(f *os.File, d digest.Digest, err error) error {
 	if err == nil && !durable.SyncsLate {
@@ -289,39 +266,6 @@ func (r *reader) discard() {
 	if now, err := os.Lstat(r.file.Name()); err == nil && os.SameFile(mine, now) {
 		_ = os.Remove(r.file.Name())
 	}
-}
-
-// Missing implements cas.Store.
-func (s *Store) Missing(ctx context.Context, ds []digest.Digest) ([]digest.Digest, error) {
-	var missing []digest.Digest
-	for _, d := range ds {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		info, err := os.Lstat(s.path(d))
-		switch {
-		case err == nil && info.Mode().IsRegular() && info.Size() == d.Size && s.unchanged(d, info):
-			s.found(d, info)
-		case err == nil || errors.Is(err, fs.ErrNotExist):
-			missing = append(missing, d)
-		default:
-			return nil, fmt.Errorf("cas: look for blob: %w", err)
-		}
-	}
-	return missing, nil
-}
-
-// unchanged tells whether the blob d, as info says, is still what was stored. One that was written to since is read, and marked again where it was
-// only touched.
-func (s *Store) unchanged(d digest.Digest, info fs.FileInfo) bool {
-	if info.ModTime().Equal(untouched()) {
-		return true
-	}
-	if !s.intact(d) {
-		return false
-	}
-	_ = os.Chtimes(s.path(d), time.Time{}, untouched()) // a mark: without it, the blob is read once more
-	return true
 }
 
 // Path implements cas.Pather.
