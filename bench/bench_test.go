@@ -20,7 +20,7 @@ import (
 
 func TestCommandLine(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
-	names := "version-hello\nimport-asyncio\nschedule-100k\ncached-1000-turborepo\n"
+	names := "version-hello\nimport-asyncio\nschedule-100k\nfirst-step-python\ncached-1000-ninja\ncached-1000-turborepo\ncold-1000-make\n"
 	tests := []struct {
 		args   string
 		code   int
@@ -28,7 +28,7 @@ func TestCommandLine(t *testing.T) {
 		stderr string
 	}{
 		{"-list", 0, names, ""},
-		{"-list -run 100", 0, "schedule-100k\ncached-1000-turborepo\n", ""},
+		{"-list -run 100", 0, "schedule-100k\ncached-1000-ninja\ncached-1000-turborepo\ncold-1000-make\n", ""},
 		{"-list -run ^import", 0, "import-asyncio\n", ""},
 		{"-run nothing", 2, "", "no row has such a name"},
 		{"-run [", 2, "", "missing closing ]"},
@@ -177,6 +177,7 @@ func TestEnvironmentHoldsNoSettings(t *testing.T) {
 
 func TestGraphsAreTheSame(t *testing.T) {
 	ours, theirs := pipelineFiles(), turboFiles()
+	build, rules := ninjaFiles()["build.ninja"], makeFiles()["Makefile"]
 	edge := regexp.MustCompile(`= out\((\w+)\)`)
 	dependency := regexp.MustCompile(`"(s_\d+_\d+)": "\*"`)
 	stage := regexp.MustCompile(`(?m)^async def (\w+)\(`)
@@ -194,6 +195,12 @@ func TestGraphsAreTheSame(t *testing.T) {
 			a, b := matches(edge, function), matches(dependency, manifest)
 			if !slices.Equal(a, b) || !slices.Equal(a, slices.Sorted(slices.Values(needs(layer, i)))) {
 				t.Errorf("%s needs %v in Towpath and %v in Turborepo", name, a, b)
+			}
+			for tool, text := range map[string]string{"ninja": build, "make": rules} {
+				line := regexp.MustCompile(`(?m)^(?:build )?out/` + name + `\.txt:.*$`).FindString(text)
+				if c := matches(regexp.MustCompile(`out/(\w+)\.txt(?: |$)`), line); !slices.Equal(a, c) || !strings.Contains(line, " src/"+name+".txt") {
+					t.Errorf("%s needs %v in Towpath, and to %s it is %q", name, a, tool, line)
+				}
 			}
 			edges += len(a)
 			if x, y := ours["src/"+name+".txt"], theirs["packages/"+name+"/src/in.txt"]; x == "" || x != y {
@@ -242,6 +249,31 @@ func TestAllCached(t *testing.T) {
 	for _, output := range []string{"", "ok: 1000 ran, 4 s\n", "ok: 1 ran, 999 cached, 4 s\n", "ok: 10000 cached, 1 s\n", "failed: 1 failed, 1000 cached, 4 s\n"} {
 		if allCached(output) == nil {
 			t.Errorf("passes with %q", output)
+		}
+	}
+}
+
+func TestAllRan(t *testing.T) {
+	if err := allRan("plan: 1000 stages from pipeline.py, 1 ms\nok: 1000 ran, 2.1 s\n"); err != nil {
+		t.Error(err)
+	}
+	for _, output := range []string{"", "ok: 1000 cached, 4 s\n", "ok: 1000 ran, 1 cached, 4 s\n", "ok: 999 ran, 1 cached, 4 s\n", "failed: 1 failed, 999 ran, 4 s\n"} {
+		if allRan(output) == nil {
+			t.Errorf("passes with %q", output)
+		}
+	}
+}
+
+func TestStepBegan(t *testing.T) {
+	const cached = `{"type":"step.finished","cached":true}` + "\n"
+	const output = `{"type":"step.output","stream":"stdout","text":"1700000000000000007 change 1\n"}` + "\n"
+	const ran = `{"type":"step.finished","cached":false}` + "\n"
+	if at, err := stepBegan(cached + output + ran + cached); err != nil || at.UnixNano() != 1700000000000000007 {
+		t.Errorf("%v, %v", at, err)
+	}
+	for _, events := range []string{"", cached, ran, output, output + ran + ran, strings.Replace(output, "1700000000000000007", "now", 1) + ran, "no JSON"} {
+		if _, err := stepBegan(events); err == nil {
+			t.Errorf("passes with %q", events)
 		}
 	}
 }

@@ -128,6 +128,9 @@ func rows(l *lab) []harness.Row {
 		versionHello(l),
 		importAsyncio(l),
 		schedule(l),
+		firstStep(l),
+		cachedNinja(l),
 		cachedTurborepo(l),
+		coldMake(l),
 	}
 }

@@ -12,15 +12,10 @@ import (
 
 // pipeline returns the command that runs the graph in Towpath, with everything in its cache.
 func (l *lab) pipeline(ctx context.Context) (proc.Cmd, error) {
-	tow, err := l.tow(ctx)
+	run, err := l.pipelineRun(ctx)
 	if err != nil {
 		return proc.Cmd{}, err
 	}
-	folder, err := l.workload("pipeline", "", pipelineFiles(), func(folder string) error { return l.commit(ctx, folder) })
-	if err != nil {
-		return proc.Cmd{}, err
-	}
-	run := proc.Cmd{Path: tow, Args: []string{"run"}, Dir: folder, Env: l.environment()}
 	l.say("fill the cache of tow")
 	if _, err := l.runner.Run(ctx, run); err != nil {
 		return proc.Cmd{}, fmt.Errorf("fill the cache: %w", err)
@@ -35,6 +30,19 @@ func (l *lab) pipeline(ctx context.Context) (proc.Cmd, error) {
 		return proc.Cmd{}, fmt.Errorf("tow artifacts: %w", err)
 	}
 	return run, nil
+}
+
+// pipelineRun returns the command that runs the graph in Towpath.
+func (l *lab) pipelineRun(ctx context.Context) (proc.Cmd, error) {
+	tow, err := l.tow(ctx)
+	if err != nil {
+		return proc.Cmd{}, err
+	}
+	folder, err := l.workload("pipeline", "", pipelineFiles(), func(folder string) error { return l.commit(ctx, folder) })
+	if err != nil {
+		return proc.Cmd{}, err
+	}
+	return proc.Cmd{Path: tow, Args: []string{"run"}, Dir: folder, Env: l.environment()}, nil
 }
 
 // copied checks what tow lists as made by the stages: each of them a copy of its source.

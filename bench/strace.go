@@ -14,22 +14,26 @@ import (
 
 // strace returns the path of strace, which is installed where it is missing and this system and user can do so.
 func (l *lab) strace(ctx context.Context) (string, error) {
-	path, err := exec.LookPath("strace")
-	if err == nil {
+	if path, err := exec.LookPath("strace"); err == nil {
 		return path, nil
 	}
-	apt, noApt := exec.LookPath("apt-get")
-	if noApt != nil || os.Geteuid() != 0 {
-		return "", fmt.Errorf("install strace: %w", err)
+	return l.installed(ctx, "strace", "strace")
+}
+
+// installed installs a package of the system and returns the path of a program that it has.
+func (l *lab) installed(ctx context.Context, program, packaged string) (string, error) {
+	apt, err := exec.LookPath("apt-get")
+	if err != nil || os.Geteuid() != 0 {
+		return "", fmt.Errorf("install %s: %w", packaged, errors.Join(err, fmt.Errorf("%s is not there, and only root can install it with apt-get", program)))
 	}
-	l.say("install strace")
+	l.say("install %s", packaged)
 	env := append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-	for _, args := range [][]string{{"update", "--quiet"}, {"install", "--quiet", "--yes", "--no-install-recommends", "strace"}} {
+	for _, args := range [][]string{{"update", "--quiet"}, {"install", "--quiet", "--yes", "--no-install-recommends", packaged}} {
 		if _, err := l.runner.Run(ctx, proc.Cmd{Path: apt, Args: args, Env: env}); err != nil {
-			return "", fmt.Errorf("install strace: %w", err)
+			return "", fmt.Errorf("install %s: %w", packaged, err)
 		}
 	}
-	return exec.LookPath("strace")
+	return exec.LookPath(program)
 }
 
 // startsNothing checks that a command loads one program only, which is itself, and that its output still passes check.

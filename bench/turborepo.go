@@ -43,7 +43,7 @@ func cachedTurborepo(l *lab) harness.Row {
 	return harness.Row{
 		Name:    "cached-1000-turborepo",
 		About:   "a fully cached run of 1,000 stages against one of Turborepo on the same graph",
-		Limit:   0.25,
+		Limit:   0.1,
 		Metrics: timeAndCPU(),
 		Warmups: 2,
 		Runs:    21,
