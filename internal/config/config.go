@@ -33,7 +33,19 @@ type Settings struct {
 	Targets []string
 	// Cache tells whether results of earlier runs are used.
 	Cache bool
+	// Isolation is how steps are kept from what they do not declare: one of the constants below.
+	Isolation string
 }
+
+// What the setting isolation can be.
+const (
+	// IsolationAuto takes the strongest that the machine has.
+	IsolationAuto = "auto"
+	// IsolationSandbox refuses a machine that has no sandbox.
+	IsolationSandbox = "sandbox"
+	// IsolationWorkspace gives steps a folder of their own and nothing more.
+	IsolationWorkspace = "workspace"
+)
 
 // Setting describes one setting for help and documentation.
 type Setting struct {
@@ -64,6 +76,7 @@ func All() []Setting {
 			return nil
 		}},
 		{"cache", "", "whether results of earlier runs are used (default: true)", setCache},
+		{"isolation", "isolation", "how steps are kept from what they do not declare: auto, sandbox or workspace (default: auto)", setIsolation},
 	}
 }
 
@@ -99,6 +112,15 @@ func setCache(s *Settings, v string) error {
 	return nil
 }
 
+func setIsolation(s *Settings, v string) error {
+	switch v {
+	case IsolationAuto, IsolationSandbox, IsolationWorkspace:
+		s.Isolation = v
+		return nil
+	}
+	return fmt.Errorf("%q is none of auto, sandbox and workspace", v)
+}
+
 // Error is a setting that cannot be used. It is the user's to mend.
 type Error struct {
 	// Where is the file with line and column, or the variable.
@@ -112,7 +134,7 @@ func (e *Error) Error() string { return e.Where + ": " + e.Text }
 // Load returns the settings for a program: defaults, then the settings file of the first of folders that has one, then variables, then flags by the key
 // of their setting. lookup is os.LookupEnv or its like.
 func Load(folders []string, lookup func(string) (string, bool), flags map[string]string) (Settings, error) {
-	s := Settings{Jobs: runtime.NumCPU(), Cache: true}
+	s := Settings{Jobs: runtime.NumCPU(), Cache: true, Isolation: IsolationAuto}
 	for _, folder := range folders {
 		found, err := s.readFolder(folder)
 		if err != nil {

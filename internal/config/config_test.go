@@ -29,13 +29,13 @@ func env(pairs ...string) func(string) (string, bool) {
 
 func TestFlagsWinOverVariablesOverFilesOverDefaults(t *testing.T) {
 	program, top := t.TempDir(), t.TempDir()
-	write(t, program, "pyproject.toml", "[tool.towpath]\njobs = 3\ncache_dir = \"c\"\ntargets = [\"lint\", \"test\"]\n")
+	write(t, program, "pyproject.toml", "[tool.towpath]\njobs = 3\ncache_dir = \"c\"\ntargets = [\"lint\", \"test\"]\nisolation = \"workspace\"\n")
 	write(t, top, "towpath.toml", "jobs = 9\npython = \"python3.12\"\n")
 	s, err := Load([]string{program, top}, env("HOME", "/home/x", "TOW_JOBS", "5", "TOW_CACHE", "false", "TOW_PYTHON", "v"), map[string]string{"python": "f"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Settings{Jobs: 5, Python: "f", CacheDir: filepath.Join(program, "c"), StateDir: "/home/x/.local/state/towpath", Targets: []string{"lint", "test"}}
+	want := Settings{Jobs: 5, Python: "f", CacheDir: filepath.Join(program, "c"), StateDir: "/home/x/.local/state/towpath", Targets: []string{"lint", "test"}, Isolation: IsolationWorkspace}
 	if !reflect.DeepEqual(s, want) {
 		t.Errorf("Load = %+v, want %+v", s, want)
 	}
@@ -46,7 +46,7 @@ func TestTheNextFolderIsAskedWhenTheFirstHasNothing(t *testing.T) {
 	write(t, program, "pyproject.toml", "[project]\nname = \"towpath-user\"\n")
 	write(t, top, "towpath.toml", "jobs = 9\n")
 	s, err := Load([]string{program, top}, env("HOME", "/home/x", "XDG_CACHE_HOME", "/c"), nil)
-	if err != nil || s.Jobs != 9 || s.CacheDir != "/c/towpath" || !s.Cache {
+	if err != nil || s.Jobs != 9 || s.CacheDir != "/c/towpath" || !s.Cache || s.Isolation != IsolationAuto {
 		t.Errorf("Load = %+v, %v", s, err)
 	}
 }
@@ -65,6 +65,7 @@ func TestWrongSettingsAreRefused(t *testing.T) {
 		"both files":    {own: "jobs = 1", py: "[tool.towpath]\njobs = 2", want: "as well"},
 		"variable":      {env: []string{"TOW_JOBS", "x"}, want: "TOW_JOBS"},
 		"bool variable": {env: []string{"TOW_CACHE", "maybe"}, want: "TOW_CACHE"},
+		"isolation":     {own: `isolation = "docker"`, want: "none of auto, sandbox and workspace"},
 		"list":          {own: "targets = [1]", want: "targets:"},
 	} {
 		t.Run(name, func(t *testing.T) {
