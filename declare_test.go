@@ -99,8 +99,8 @@ func TestWrongDeclarations(t *testing.T) {
 			`parameter "x" is declared differently, also at `},
 		"no globs":      {func(p *towpath.Pipeline) { p.Source() }, `takes nothing`},
 		"only away":     {func(p *towpath.Pipeline) { p.Source("!x") }, `takes nothing`},
-		"absolute glob": {func(p *towpath.Pipeline) { p.Source("/etc") }, `has the pattern "/etc"`},
-		"glob above":    {func(p *towpath.Pipeline) { p.RepositorySource("src/../../x") }, `has the pattern`},
+		"absolute glob": {func(p *towpath.Pipeline) { p.Source("/etc") }, `has the glob "/etc"`},
+		"glob above":    {func(p *towpath.Pipeline) { p.RepositorySource("src/../../x") }, `has the glob`},
 		"secret":        {func(p *towpath.Pipeline) { p.Secret("") }, `has no name`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,7 +25,7 @@ func request[R any](ctx context.Context, what, method string, params func(call u
 
 // ReadFile returns the content of a file of this machine, which becomes an input of
 // the stage: its result is not used again once the file has changed. The path is
-// absolute, or relative to the folder that the patterns of Pipeline.Source are
+// absolute, or relative to the folder that the globs of Pipeline.Source are
 // relative to.
 //
 // The engine does not see what a stage reads otherwise, as with os.ReadFile. What
@@ -50,7 +50,7 @@ func ReadDir(ctx context.Context, path string) ([]string, error) {
 
 // ReadFile returns the content of a file of this machine, for a pipeline that is
 // declared by what is in it: once the file has changed, the pipeline is declared
-// anew. The path is absolute, or relative to the folder that the patterns of Source
+// anew. The path is absolute, or relative to the folder that the globs of Source
 // are relative to. The engine does not see what is read otherwise.
 func (p *Pipeline) ReadFile(path string) ([]byte, error) { return p.reads.File(path) }
 
@@ -68,6 +68,11 @@ func (e *capableEngine) Call(ctx context.Context, method string, params, result 
 	if err := e.check(method); err != nil {
 		return err
 	}
+	if step, ok := params.(protocol.StepRunParams); ok {
+		if err := e.check(step.Features()...); err != nil {
+			return err
+		}
+	}
 	return e.Engine.Call(ctx, method, params, result)
 }
 
@@ -78,12 +83,14 @@ func (e *capableEngine) Notify(method string, params any) error {
 	return e.Engine.Notify(method, params)
 }
 
-func (e *capableEngine) check(method string) error {
-	if slices.Contains(e.capabilities, method) {
-		return nil
+func (e *capableEngine) check(needed ...string) error {
+	for _, capability := range needed {
+		if !slices.Contains(e.capabilities, capability) {
+			return &protocol.Error{
+				Code: protocol.CodeUnsupported, Message: fmt.Sprintf("the engine cannot do %q", capability),
+				Hint: "use a newer tow, or an SDK of the same age",
+			}
+		}
 	}
-	return &protocol.Error{
-		Code: protocol.CodeUnsupported, Message: fmt.Sprintf("the engine cannot do %q", method),
-		Hint: "use a newer tow, or an SDK of the same age",
-	}
+	return nil
 }

@@ -332,8 +332,8 @@ func mountsOf(mounts []Mount) ([]protocol.Mount, error) {
 	return out, nil
 }
 
-// NewDirectory makes a directory of the mounts, laid over each other in order:
-// folders merge, and two different contents at one path are an error.
+// NewDirectory makes a directory of the mounts, merged in order: two different
+// contents at one path are an error.
 func NewDirectory(ctx context.Context, mounts ...Mount) (Directory, error) {
 	const what = "make a directory"
 	tree, err := mountsOf(mounts)

@@ -123,7 +123,7 @@ func (p *Pipeline) files(at site, repository bool, globs []string) Ref[Directory
 		taken = taken || !away
 		if path == "" || strings.HasPrefix(path, "/") || slices.Contains(strings.Split(path, "/"), "..") {
 			from.broken = true
-			p.complain(at, "paths are relative to the root, with /, and stay below it", "a source has the pattern %q", glob)
+			p.complain(at, "paths are relative to the root, with /, and stay below it", "a source has the glob %q", glob)
 		}
 	}
 	if !taken && !from.broken {

@@ -61,6 +61,9 @@ type site struct {
 	line int
 }
 
+// String returns the site as compilers write one.
+func (s site) String() string { return fmt.Sprintf("%s:%d", s.file, s.line) }
+
 // caller returns the site that called the exported function that calls caller.
 func caller() site {
 	_, file, line, _ := runtime.Caller(2)

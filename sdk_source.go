@@ -12,7 +12,7 @@ import (
 //go:embed process_other.go process_unix.go ref.go sdk_source.go step.go tow.go types.go worker.go
 //go:embed protocol/canonical.go protocol/conn.go protocol/doc.go protocol/errors.go protocol/frame.go
 //go:embed protocol/messages.go protocol/plan.go protocol/plan_decode.go protocol/scan.go protocol/values.go
-//go:embed internal/sdk/call.go internal/sdk/doc.go internal/sdk/glob.go internal/sdk/reads.go
+//go:embed internal/sdk/call.go internal/sdk/doc.go internal/sdk/glob.go internal/sdk/reads.go internal/sdk/size.go
 var sdkSource embed.FS
 
 // SDKSource is for tow and no part of the API: it returns the source of this package

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 
@@ -31,6 +32,21 @@ type Step struct {
 	OK []int
 	// OKAny accepts every exit code.
 	OKAny bool
+	// Network lets the step use the machine's network. Without it there is none.
+	Network bool
+	// Root is an unpacked image that takes the place of the machine's toolchain; the
+	// zero Directory is the machine's.
+	Root Directory
+	// CPUs is how many processors' worth of time the step may use, such as 1.5; 0 is
+	// no limit, here and below.
+	CPUs float64
+	// Memory is how much memory its processes may use together: a number of bytes, or
+	// one with a unit, such as "512MiB" or "2GB".
+	Memory string
+	// PIDs is how many processes and threads it may have at once.
+	PIDs int
+	// Output bounds what it prints and its outputs together, as Memory does.
+	Output string
 }
 
 // StepResult is what a step left behind.
@@ -69,7 +85,7 @@ func outputOf[C Content](r StepResult, path, kind string) (C, error) {
 	})
 }
 
-// Files returns the output files whose paths match a pattern, written as those of
+// Files returns the output files whose paths match a glob, written as those of
 // Pipeline.Source, sorted by path. "**" takes all.
 func (r StepResult) Files(glob string) ([]File, error) {
 	if _, err := sdk.CompileGlob(glob); err != nil {
@@ -91,18 +107,13 @@ func Run(ctx context.Context, step Step) (StepResult, error) {
 		return StepResult{}, failed("run a step", protocol.Errorf(protocol.CodeInvalid, "it has no command"))
 	}
 	what := "run " + step.Args[0]
-	tree, err := mountsOf(step.Tree)
-	if err == nil {
-		err = step.checkSize()
-	}
+	params, err := step.params()
 	if err != nil {
-		return StepResult{}, failed(what, err)
+		return StepResult{}, failed(fmt.Sprintf("%s, at %s", what, caller()), err)
 	}
 	result, err := request[protocol.StepRunResult](ctx, what, protocol.MethodStepRun, func(call uint64) any {
-		return protocol.StepRunParams{
-			Call: call, Args: step.Args, Tree: tree, Cwd: step.Cwd, Env: step.Env, Outputs: step.Outputs,
-			OK: protocol.OK{Codes: step.OK, Any: step.OKAny},
-		}
+		params.Call = call
+		return params
 	})
 	if err != nil {
 		return StepResult{}, err
@@ -116,6 +127,29 @@ func Run(ctx context.Context, step Step) (StepResult, error) {
 		out.Outputs = append(out.Outputs, entryOf(entry))
 	}
 	return out, nil
+}
+
+// params returns what the engine is sent, but for the call.
+func (s *Step) params() (protocol.StepRunParams, error) {
+	tree, err := mountsOf(s.Tree)
+	if err != nil {
+		return protocol.StepRunParams{}, err
+	}
+	if err := s.checkSize(); err != nil {
+		return protocol.StepRunParams{}, err
+	}
+	limits, err := s.limits()
+	if err != nil {
+		return protocol.StepRunParams{}, err
+	}
+	params := protocol.StepRunParams{
+		Args: s.Args, Tree: tree, Cwd: s.Cwd, Env: s.Env, Outputs: s.Outputs,
+		OK: protocol.OK{Codes: s.OK, Any: s.OKAny}, Network: s.Network, Limits: limits,
+	}
+	if s.Root != (Directory{}) {
+		params.Root = &s.Root.directory
+	}
+	return params, nil
 }
 
 func (s *Step) checkSize() error {
@@ -134,6 +168,40 @@ func (s *Step) checkSize() error {
 		}
 	}
 	return nil
+}
+
+// limits returns the limits of the step, nil where it has none.
+func (s *Step) limits() (*protocol.StepLimits, error) {
+	if s.CPUs < 0 || math.IsNaN(s.CPUs) || math.IsInf(s.CPUs, 0) {
+		return nil, protocol.Errorf(protocol.CodeInvalid, "Step.CPUs: %v is no number of processors", s.CPUs)
+	}
+	if s.PIDs < 0 {
+		return nil, protocol.Errorf(protocol.CodeInvalid, "Step.PIDs: %d is no number of processes", s.PIDs)
+	}
+	limits := protocol.StepLimits{CPUs: s.CPUs, PIDs: int64(s.PIDs)}
+	var err error
+	if limits.Memory, err = sizeOf("Memory", s.Memory); err != nil {
+		return nil, err
+	}
+	if limits.Output, err = sizeOf("Output", s.Output); err != nil {
+		return nil, err
+	}
+	if limits == (protocol.StepLimits{}) {
+		return nil, nil
+	}
+	return &limits, nil
+}
+
+// sizeOf reads a size in a field of Step; 0 where it is empty.
+func sizeOf(field, text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := sdk.ParseSize(text)
+	if err != nil {
+		return 0, protocol.Errorf(protocol.CodeInvalid, "Step.%s: %v", field, err)
+	}
+	return n, nil
 }
 
 // Tool looks a program up in the engine's own PATH and returns the path of its

@@ -2,6 +2,7 @@ package towpath
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"reflect"
 	"testing"
@@ -85,6 +86,73 @@ func TestValueVectors(t *testing.T) {
 				t.Errorf("written as %s, %v, want %s", got, err, v.Canonical)
 			}
 		})
+	}
+}
+
+func TestStepVectors(t *testing.T) {
+	text, err := os.ReadFile("protocol/vectors/steps.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors []struct {
+		Name    string `json:"name"`
+		Options struct {
+			Network bool    `json:"network"`
+			Root    string  `json:"root"`
+			CPUs    float64 `json:"cpus"`
+			Memory  string  `json:"memory"`
+			PIDs    int     `json:"pids"`
+			Output  string  `json:"output"`
+		} `json:"options"`
+		Params json.RawMessage `json:"params"`
+		Error  bool            `json:"error"`
+	}
+	if err := json.Unmarshal(text, &vectors); err != nil || len(vectors) == 0 {
+		t.Fatalf("%d vectors, %v", len(vectors), err)
+	}
+	for _, v := range vectors {
+		t.Run(v.Name, func(t *testing.T) {
+			o := v.Options
+			step := Step{
+				Network: o.Network, Root: Directory{directory: protocol.Directory{Digest: o.Root}},
+				CPUs: o.CPUs, Memory: o.Memory, PIDs: o.PIDs, Output: o.Output,
+			}
+			params, err := step.params()
+			if v.Error {
+				if protocol.CodeOf(err) != protocol.CodeInvalid {
+					t.Errorf("parameters %+v, error %v, want %s", params, err, protocol.CodeInvalid)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkWanted(t, params, v.Params)
+		})
+	}
+}
+
+// checkWanted compares what a step without a command asks for with the members that
+// a vector shows.
+func checkWanted(t *testing.T, params protocol.StepRunParams, want json.RawMessage) {
+	t.Helper()
+	members := make(map[string]any)
+	got, wanted := make(map[string]any), make(map[string]any)
+	for name, value := range map[string]any{"network": params.Network, "root": params.Root, "limits": params.Limits} {
+		if !reflect.ValueOf(value).IsZero() {
+			members[name] = value
+		}
+	}
+	text, err := protocol.Canonical(members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(json.Unmarshal(text, &got), json.Unmarshal(want, &wanted)); err != nil || !reflect.DeepEqual(got, wanted) {
+		t.Errorf("asks for %s, want %s (%v)", text, want, err)
+	}
+	var read protocol.StepRunParams
+	if err := protocol.Decode(want, &read); err != nil || len(read.Features()) != len(members) {
+		t.Errorf("read as %+v with the features %q, %v", read, read.Features(), err)
 	}
 }
 

@@ -108,6 +108,13 @@ func testPipeline(p *towpath.Pipeline) {
 	towpath.Stage(p, "environ", func(ctx context.Context, _ struct{}) (string, error) {
 		return os.Getenv(protocol.FDsVariable) + inheritedFDs(ctx), nil
 	}, struct{}{})
+	for name, step := range map[string]towpath.Step{"network": {Network: true}, "limits": {PIDs: 1}} {
+		step.Args = []string{"true"}
+		towpath.Stage(p, name, func(ctx context.Context, _ struct{}) (towpath.None, error) {
+			_, err := towpath.Run(ctx, step)
+			return towpath.None{}, err
+		}, struct{}{})
+	}
 	src := p.Source("src")
 	towpath.Stage(p, "build", build, fileIn{Src: src})
 	items := towpath.Stage(p, "items", func(context.Context, fileIn) ([]string, error) { return nil, nil }, fileIn{Src: src})
@@ -328,6 +335,24 @@ func TestWorkerChecksCapabilities(t *testing.T) {
 	_, err := w.stage(t.Context(), "build", "build", `{"src":{"$directory":{"digest":"`+strings.Repeat("0", 64)+`/0"}}}`)
 	if protocol.CodeOf(err) != protocol.CodeUnsupported {
 		t.Errorf("a step that the engine cannot run: %v", err)
+	}
+}
+
+func TestWorkerChecksFeatures(t *testing.T) {
+	for stage, feature := range map[string]string{"network": protocol.FeatureNetwork, "limits": protocol.FeatureLimits} {
+		w := startWorker(t, "good", allCapabilities())
+		w.load(t)
+		w.engine.OnRun("true")
+		_, err := w.stage(t.Context(), stage, stage, `{}`)
+		if protocol.CodeOf(err) != protocol.CodeUnsupported || !strings.Contains(err.Error(), feature) {
+			t.Errorf("%s, which the engine cannot: %v", stage, err)
+		}
+		w = startWorker(t, "good", append(allCapabilities(), feature))
+		w.load(t)
+		w.engine.OnRun("true")
+		if _, err := w.stage(t.Context(), stage, stage, `{}`); err != nil {
+			t.Errorf("%s, which the engine can: %v", stage, err)
+		}
 	}
 }
 

@@ -30,6 +30,14 @@ const (
 	MethodLog             = "log"
 )
 
+// The features of MethodStepRun that an engine names as capabilities. An SDK does
+// not use one that is missing, since an older engine would ignore what asks for it.
+const (
+	FeatureNetwork = "step.run:network"
+	FeatureRoot    = "step.run:root"
+	FeatureLimits  = "step.run:limits"
+)
+
 // FDsVariable is the environment variable that names the worker's file
 // descriptors, as "READ,WRITE".
 const FDsVariable = "TOWPATH_FDS"
@@ -229,12 +237,41 @@ type StepRunParams struct {
 	Limits  *StepLimits  `json:"limits,omitempty"`
 }
 
+// Features returns the capabilities that the step needs besides its method.
+func (p StepRunParams) Features() []string {
+	var out []string
+	if p.Network {
+		out = append(out, FeatureNetwork)
+	}
+	if p.Root != nil {
+		out = append(out, FeatureRoot)
+	}
+	if p.Limits != nil {
+		out = append(out, FeatureLimits)
+	}
+	return out
+}
+
 // StepLimits bound what a step may use. What is left out or 0 is not limited.
 type StepLimits struct {
 	CPUs   float64 `json:"cpus,omitempty"`   // processors' worth of time
 	Memory int64   `json:"memory,omitempty"` // in bytes, of all processes of the step together
 	PIDs   int64   `json:"pids,omitempty"`   // processes and threads at once
 	Output int64   `json:"output,omitempty"` // in bytes, of what it prints and its outputs together
+}
+
+// UnmarshalJSON reads the limits and refuses negative ones.
+func (l *StepLimits) UnmarshalJSON(data []byte) error {
+	type plain StepLimits // without this method
+	var limits plain
+	if err := json.Unmarshal(data, &limits); err != nil {
+		return err
+	}
+	if limits.CPUs < 0 || limits.Memory < 0 || limits.PIDs < 0 || limits.Output < 0 {
+		return Errorf(CodeInvalid, "limits: a limit cannot be negative: %s", data)
+	}
+	*l = StepLimits(limits)
+	return nil
 }
 
 // StepRunResult is a step that ended with an exit code that is accepted.
@@ -321,7 +358,7 @@ type DirectoryGetResult struct {
 	Entry Entry `json:"entry"`
 }
 
-// DirectoryMakeParams makes a directory of mounts, laid over each other in order.
+// DirectoryMakeParams makes a directory of mounts, merged in order.
 type DirectoryMakeParams struct {
 	Call   uint64      `json:"call"`
 	Mounts List[Mount] `json:"mounts"`

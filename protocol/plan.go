@@ -128,7 +128,7 @@ const (
 
 // Source is files of the work tree.
 type Source struct {
-	Globs List[string] `json:"globs"` // doublestar patterns, in the order in which they were written
+	Globs List[string] `json:"globs"` // as they were written, in that order
 	Root  Root         `json:"root"`
 }
 

@@ -60,6 +60,19 @@ type frameVector struct {
 	Error    bool              `json:"error"`
 }
 
+func TestLimitsAreNotNegative(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{}`: true, `{"cpus":1.5,"memory":1,"output":0,"pids":3,"later":-1}`: true,
+		`{"cpus":-0.5}`: false, `{"memory":-1}`: false, `{"output":-1}`: false, `{"pids":-1}`: false, `{"pids":1.5}`: false, `{"memory":"1GB"}`: false,
+	} {
+		var step protocol.StepRunParams
+		err := protocol.Decode(json.RawMessage(`{"limits":`+text+`}`), &step)
+		if got := err == nil; got != want || (!want && protocol.CodeOf(err) != protocol.CodeInvalid) {
+			t.Errorf("limits %s: %v", text, err)
+		}
+	}
+}
+
 func TestFrameVectors(t *testing.T) {
 	for _, v := range readVectors[frameVector](t, "frames.json") {
 		t.Run(v.Name, func(t *testing.T) {

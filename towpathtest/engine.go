@@ -67,6 +67,17 @@ type Step struct {
 	Outputs []string
 	// Tree is the content of the files in the workspace, by path.
 	Tree map[string]string
+	// Network tells that the step asked for the network.
+	Network bool
+	// Root is the content of the files in the image that it asked for, by path; nil
+	// where it asked for none.
+	Root map[string]string
+	// CPUs, Memory, PIDs and Output are the limits that it asked for, Memory and Output
+	// in bytes; 0 is none.
+	CPUs   float64
+	Memory int64
+	PIDs   int64
+	Output int64
 }
 
 // Steps returns the steps that were run, in the order in which they began.
@@ -374,7 +385,17 @@ func (e *Engine) begin(p protocol.StepRunParams) (Step, *RunRule, error) {
 	if err != nil {
 		return Step{}, nil, err
 	}
-	step := Step{Args: p.Args, Cwd: p.Cwd, Env: p.Env, Outputs: p.Outputs, Tree: e.store.contents(workspace)}
+	step := Step{Args: p.Args, Cwd: p.Cwd, Env: p.Env, Outputs: p.Outputs, Tree: e.store.contents(workspace), Network: p.Network}
+	if p.Root != nil {
+		root, err := e.store.mount([]protocol.Mount{{Value: protocol.Content{Directory: p.Root}}})
+		if err != nil {
+			return Step{}, nil, err
+		}
+		step.Root = e.store.contents(root)
+	}
+	if p.Limits != nil {
+		step.CPUs, step.Memory, step.PIDs, step.Output = p.Limits.CPUs, p.Limits.Memory, p.Limits.PIDs, p.Limits.Output
+	}
 	e.steps = append(e.steps, step)
 	var best *RunRule
 	for _, rule := range e.rules {

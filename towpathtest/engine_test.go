@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,52 @@ import (
 	"github.com/towpath/towpath/protocol"
 	"github.com/towpath/towpath/towpathtest"
 )
+
+func TestWhatAStepAsksForBesides(t *testing.T) {
+	engine := towpathtest.New(t)
+	engine.OnRun("true")
+	_, err := towpath.Run(engine.Context(), towpath.Step{
+		Args: []string{"true"}, Network: true, Root: engine.Directory(map[string]string{"bin/sh": "shell"}),
+		CPUs: 1.5, Memory: "2GB", PIDs: 7, Output: "4KiB",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := towpath.Run(engine.Context(), towpath.Step{Args: []string{"true"}}); err != nil {
+		t.Fatal(err)
+	}
+	much, nothing := engine.Steps()[0], engine.Steps()[1]
+	if !much.Network || much.CPUs != 1.5 || much.Memory != 2e9 || much.PIDs != 7 || much.Output != 4096 {
+		t.Errorf("recorded %+v", much)
+	}
+	if !maps.Equal(much.Root, map[string]string{"bin/sh": "shell"}) {
+		t.Errorf("recorded the root %v", much.Root)
+	}
+	if nothing.Network || nothing.Root != nil || nothing.CPUs != 0 || nothing.Memory != 0 || nothing.PIDs != 0 || nothing.Output != 0 {
+		t.Errorf("recorded %+v of a step that asks for nothing", nothing)
+	}
+}
+
+func TestAWrongOptionIsAnErrorAtTheCall(t *testing.T) {
+	engine := towpathtest.New(t)
+	engine.OnRun("true")
+	for want, step := range map[string]towpath.Step{
+		"Step.CPUs: NaN is no number":   {CPUs: math.NaN()},
+		"Step.CPUs: -1 is no number":    {CPUs: -1},
+		"Step.PIDs: -1 is no number":    {PIDs: -1},
+		`Step.Memory: "2 GB" is no`:     {Memory: "2 GB"},
+		`Step.Output: "0B" is no limit`: {Output: "0B"},
+	} {
+		step.Args = []string{"true"}
+		_, err := towpath.Run(engine.Context(), step)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "engine_test.go:") {
+			t.Errorf("error %v, want one with %q and the place", err, want)
+		}
+	}
+	if steps := engine.Steps(); len(steps) != 0 {
+		t.Errorf("it ran %v", steps)
+	}
+}
 
 func TestSteps(t *testing.T) {
 	engine := towpathtest.New(t)
@@ -56,7 +103,7 @@ func TestSteps(t *testing.T) {
 		}
 	}
 	if _, err := result.Files("["); protocol.CodeOf(err) != protocol.CodeInvalid {
-		t.Errorf("a pattern that is none: %v", err)
+		t.Errorf("a glob that is none: %v", err)
 	}
 	if _, err := result.File("out"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a folder as a file: %v", err)

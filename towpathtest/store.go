@@ -238,8 +238,8 @@ func (s store) filter(p protocol.DirectoryFilterParams) (protocol.DirectoryFilte
 	for at, n := range t {
 		taken := false
 		for _, glob := range p.Globs {
-			pattern, away := strings.CutPrefix(glob, "!")
-			if sdk.Takes(pattern, at) {
+			glob, away := strings.CutPrefix(glob, "!")
+			if sdk.Takes(glob, at) {
 				taken = !away
 			}
 		}

@@ -1,6 +1,6 @@
 // Package sdk is what the Go SDK shares with its test kit and hides from programs:
 // how an operation finds the engine that carries it out (Call), what a program has
-// read (Reads), patterns of paths (Glob), and how a pipeline is served to an engine in
+// read (Reads), globs, sizes, and how a pipeline is served to an engine in
 // the same process (Serve).
 //
 // Package towpath and package towpathtest are built on it, and nothing else imports

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// CompileGlob makes a regular expression of a doublestar pattern. It is small because
+// CompileGlob makes a regular expression of a doublestar glob. It is small because
 // what every pipeline links imports no library for it.
 func CompileGlob(glob string) (*regexp.Regexp, error) {
 	var b strings.Builder
@@ -28,7 +28,7 @@ func CompileGlob(glob string) (*regexp.Regexp, error) {
 		case c == '[':
 			end := strings.IndexByte(glob[i+1:], ']')
 			if end < 1 {
-				return nil, fmt.Errorf("the pattern %q has a [ without ]", glob)
+				return nil, fmt.Errorf("the glob %q has a [ without ]", glob)
 			}
 			class := glob[i+1 : i+1+end]
 			if rest, ok := strings.CutPrefix(class, "!"); ok {
@@ -52,24 +52,24 @@ func CompileGlob(glob string) (*regexp.Regexp, error) {
 		}
 	}
 	if depth > 0 {
-		return nil, fmt.Errorf("the pattern %q has a { without }", glob)
+		return nil, fmt.Errorf("the glob %q has a { without }", glob)
 	}
 	b.WriteString("$")
 	return regexp.Compile(b.String())
 }
 
-// Matches reports whether a pattern matches a whole path.
-func Matches(pattern, at string) bool {
-	glob, err := CompileGlob(pattern)
-	return err == nil && glob.MatchString(at)
+// Matches reports whether a glob matches a whole path.
+func Matches(glob, at string) bool {
+	compiled, err := CompileGlob(glob)
+	return err == nil && compiled.MatchString(at)
 }
 
-// Takes reports whether a pattern matches a path or a folder above it.
-func Takes(pattern, at string) bool {
+// Takes reports whether a glob matches a path or a folder above it.
+func Takes(glob, at string) bool {
 	for ; at != "."; at = path.Dir(at) {
-		if Matches(pattern, at) {
+		if Matches(glob, at) {
 			return true
 		}
 	}
-	return pattern == "."
+	return glob == "."
 }

@@ -168,12 +168,13 @@ func (w *Worker) hello(ctx context.Context, version string) error {
 	return nil
 }
 
-// Capabilities lists the methods that an engine has to answer.
+// Capabilities lists the methods that an engine has to answer, and their features.
 func Capabilities() []string {
 	return []string{
 		protocol.MethodStepRun, protocol.MethodFileRead, protocol.MethodBlobBegin, protocol.MethodBlobAppend, protocol.MethodBlobCommit,
 		protocol.MethodDirectoryList, protocol.MethodDirectoryGet, protocol.MethodDirectoryMake, protocol.MethodDirectoryFilter,
 		protocol.MethodReportParse, protocol.MethodToolFind, protocol.MethodLog,
+		protocol.FeatureNetwork, protocol.FeatureRoot, protocol.FeatureLimits,
 	}
 }
 

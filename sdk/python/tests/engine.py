@@ -25,6 +25,9 @@ CAPABILITIES = (
     "log",
     "report.parse",
     "step.run",
+    "step.run:limits",
+    "step.run:network",
+    "step.run:root",
     "tool.find",
 )
 EMPTY = {

@@ -64,6 +64,68 @@ def test_a_step_and_its_arguments(start: Start) -> None:
     assert engine.answer_to(ident)["result"]["value"] == ["a.txt"]
 
 
+def test_what_a_step_asks_for_besides(start: Start) -> None:
+    engine = start("""
+        @stage
+        async def steps(image: Directory) -> None:
+            await run("a", network=True, root=image, cpus=2, memory="512MiB", pids=3, output=10)
+    """)
+    engine.call("steps", image=TREE)
+    params = engine.asked("step.run")["params"]
+    assert (params["network"], params["root"]) == (True, TREE)
+    assert params["limits"] == {"cpus": 2.0, "memory": 512 << 20, "output": 10, "pids": 3}
+    assert isinstance(params["limits"]["cpus"], float)
+
+
+@pytest.mark.parametrize(
+    ("feature", "option"), [("network", "network=True"), ("root", "root=image"), ("limits", "pids=1")], ids=["network", "root", "limits"]
+)
+def test_a_feature_that_the_engine_lacks(start: Start, feature: str, option: str) -> None:
+    engine = start(
+        f"""
+        @stage
+        async def steps(image: Directory) -> None:
+            await run("a", {option})
+        """,
+        hello=False,
+        load=False,
+    )
+    engine.hello(tuple(name for name in CAPABILITIES if name != f"step.run:{feature}"))
+    engine.result("load", engine.program())
+    error = engine.answer_to(engine.call("steps", image=TREE))["error"]
+    assert error["code"] == "unsupported"
+    assert f"step.run:{feature}" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("network=1", "network takes a bool"),
+        ("root='/'", "root takes a Directory"),
+        ("cpus=0", "cpus is a number of processors"),
+        ("cpus=float('nan')", "cpus is a number of processors"),
+        ("cpus=10**400", "cpus is a number of processors"),
+        ("cpus='2'", "cpus takes a number"),
+        ("memory='2 GB'", "memory='2 GB' is no size"),
+        ("memory=1.5", "memory takes an int or a str"),
+        ("memory=True", "memory takes an int or a str"),
+        ("pids=0", "pids is from 1"),
+        ("pids='3'", "pids takes an int"),
+        ("output=-1", "output is from 1"),
+        ("output='0B'", "output is from 1"),
+    ],
+)
+def test_a_wrong_option_is_an_error_at_the_call(start: Start, option: str, message: str) -> None:
+    engine = start(f"""
+        @stage
+        async def steps() -> None:
+            await run("a", {option})
+    """)
+    error = engine.answer_to(engine.call("steps"))["error"]
+    assert message in error["message"]
+    assert (error["site"]["file"], error["code"]) == ("pipeline.py", "failed")
+
+
 @pytest.mark.parametrize("name", ["later", "sooner"])
 def test_a_step_that_fails_fails_the_stage(start: Start, name: str) -> None:
     engine = start(STAGES)

@@ -368,7 +368,7 @@ WRONG = {
         ["3: stage 'b': input 'x' is File, but source('a') gives Directory"],
     ),
     "no glob": ("@stage\ndef b(x: Directory = source('!a')) -> None: ...", ["source('!a') takes nothing"]),
-    "glob above": ("@stage\ndef b(x: Directory = source('../a')) -> None: ...", ["has the pattern '../a'"]),
+    "glob above": ("@stage\ndef b(x: Directory = source('../a')) -> None: ...", ["has the glob '../a'"]),
     "source root": ("@stage\ndef b(x: Directory = source('a', root='home')) -> None: ...", ["has the root 'home'"]),
     "secret type": ("@stage\ndef b(x: str = secret('a')) -> None: ...", ["3: stage 'b': input 'x' is str, but secret('a') gives Secret"]),
     "param type": ("@stage\ndef b(x: list[str] = param()) -> None: ...", ["input 'x' is list[str], which a parameter cannot be"]),

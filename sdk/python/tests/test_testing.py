@@ -51,6 +51,25 @@ def test_a_synchronous_stage() -> None:
         assert check_in_thread(engine.directory({})).tests == 4
 
 
+def test_what_a_step_asks_for_besides() -> None:
+    with FakeEngine() as engine:
+        engine.on_run("true")
+        image = engine.directory({"bin/sh": ""})
+        run("true", network=True, root=image, cpus=1, memory="2GB", pids=7, output=4096).wait()
+        run("true").wait()
+    much, nothing = engine.steps
+    assert (much.network, much.root, much.cpus, much.memory, much.pids, much.output) == (True, image, 1.0, 2_000_000_000, 7, 4096)
+    assert (nothing.network, nothing.root, nothing.cpus, nothing.memory, nothing.pids, nothing.output) == (False,) + (None,) * 5
+
+
+def test_the_rule_with_the_most_arguments_counts() -> None:
+    with FakeEngine() as engine:
+        engine.on_run("git", "status").returns(stdout="first")
+        engine.on_run("git", "status").returns(stdout="latest")
+        engine.on_run("git").returns(stdout="any")
+        assert run("git", "status", "-s").wait().stdout.text().wait() == "latest"
+
+
 def test_rules() -> None:
     with FakeEngine() as engine:
         engine.on_run("git").returns(stdout="any")

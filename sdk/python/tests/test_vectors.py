@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from towpath._json import DecodeError, EncodeError, TooDeepError, canonical, parse, parse_object
+from towpath._limits import wanted
 from towpath._operations import cut
 from towpath._plan import node_name
 from towpath._types import BOOL, FLOAT, INT, NULL, STRING, Handle, ListOf, MapOf, MismatchError, OptionalOf, Record, Type
@@ -107,8 +108,20 @@ def test_values(vector: dict[str, Any]) -> None:
         assert canonical(kind.encode(value, "value")).decode() == vector["canonical"]
 
 
+@pytest.mark.parametrize("vector", vectors("steps.json"), ids=named)
+def test_steps(vector: dict[str, Any]) -> None:
+    options = vector["options"]
+    network, root = options.pop("network", False), options.pop("root", None)
+    if vector.get("error"):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            wanted(network, root, options)
+    else:
+        sent = wanted(network, Directory(digest=root) if root else None, options)
+        assert canonical(sent) == canonical(vector["params"])
+
+
 def test_every_file_of_vectors_is_run() -> None:
-    run = {"bound_names.json", "canonical.json", "frames.json", "values.json"}
+    run = {"bound_names.json", "canonical.json", "frames.json", "steps.json", "values.json"}
     only_engine = {"results.json"}  # what an engine takes of a worker
     assert {path.name for path in VECTORS.glob("*.json")} == run | only_engine
 

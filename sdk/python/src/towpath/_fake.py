@@ -57,7 +57,7 @@ class Store:
         return self._trees[directory.digest]
 
     def mounted(self, mounts: Sequence[Params]) -> Directory:
-        """Store the directory of contents that are laid over each other."""
+        """Store the directory of contents that are merged."""
         files: dict[str, File] = {}
         for mount in mounts:
             value = _values.decode(mount["value"])

@@ -1,4 +1,4 @@
-"""Patterns of paths: `*`, `?`, `[…]`, `{a,b}` and `**`, as section 7 of the protocol's specification has them."""
+"""Globs: `*`, `?`, `[…]`, `{a,b}` and `**`, as section 7 of the protocol's specification has them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Callable, Sequence
 def matcher(globs: Sequence[str]) -> Callable[[str], bool]:
     """Return a function that tells whether a path is taken by `globs`.
 
-    A pattern that names a folder takes everything below it, and one that starts with `!` takes away.
+    A glob that names a folder takes everything below it, and one that starts with `!` takes away.
 
     Raises:
-        ValueError: A pattern is malformed.
+        ValueError: A glob is malformed.
     """
-    patterns = [(not glob.startswith("!"), re.compile(_translated(glob.removeprefix("!")))) for glob in globs]
+    compiled = [(not glob.startswith("!"), re.compile(_translated(glob.removeprefix("!")))) for glob in globs]
 
     def matches(path: str) -> bool:
         taken = False
-        for takes, pattern in patterns:
-            if takes != taken and pattern.fullmatch(path):
+        for takes, expression in compiled:
+            if takes != taken and expression.fullmatch(path):
                 taken = takes
         return taken
 
@@ -29,7 +29,7 @@ def matcher(globs: Sequence[str]) -> Callable[[str], bool]:
 def _translated(glob: str) -> str:
     expression, rest = _alternatives(glob.rstrip("/"), 0, nested=False)
     if rest != len(glob.rstrip("/")):
-        message = f"the pattern {glob!r} has a brace too many"
+        message = f"the glob {glob!r} has a brace too many"
         raise ValueError(message)
     return rf"(?s:{expression}(?:/.*)?)"
 
@@ -53,7 +53,7 @@ def _alternatives(glob: str, start: int, *, nested: bool) -> tuple[str, int]:
             part, at = _single(glob, at)
             parts.append(part)
     if nested:
-        message = f"the pattern {glob!r} has a brace that is not closed"
+        message = f"the glob {glob!r} has a brace that is not closed"
         raise ValueError(message)
     return "".join(parts), at
 
@@ -83,7 +83,7 @@ def _single(glob: str, at: int) -> tuple[str, int]:
 def _set(glob: str, at: int) -> tuple[str, int]:
     end = glob.find("]", at + 2)
     if end < 0:
-        message = f"the pattern {glob!r} has a bracket that is not closed"
+        message = f"the glob {glob!r} has a bracket that is not closed"
         raise ValueError(message)
     content = glob[at + 1 : end]
     negated = content[0] in "!^"

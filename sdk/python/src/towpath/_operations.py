@@ -20,6 +20,7 @@ MAX_STEP_BYTES = 1 << 20
 MAX_TEXT_BYTES = 64 << 10
 MAX_TEXT_BITS = 4096  # of an integer that is written as text: Python refuses to write very long ones
 INFINITY = float("inf")
+UNBOUND = (False, None, None, None, None, None)
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -30,6 +31,12 @@ def run(
     env: Mapping[str, str] | None = None,
     outputs: Sequence[str] = (),
     ok: Collection[int] | Literal["any"] = (0,),
+    network: bool = False,
+    root: Directory | None = None,
+    cpus: float | None = None,
+    memory: int | str | None = None,
+    pids: int | None = None,
+    output: int | str | None = None,
 ) -> Pending[StepResult]:
     """Run a command in a fresh workspace that holds `tree` and nothing else.
 
@@ -40,11 +47,17 @@ def run(
         env: Variables besides the step's minimal environment.
         outputs: Paths or globs, relative to the workspace, of what the step makes. Every one has to exist afterwards.
         ok: The exit codes that are accepted, or `"any"`.
+        network: Whether the step may use the machine's network. Without it there is none.
+        root: An unpacked image that takes the place of the machine's toolchain.
+        cpus: How many processors' worth of time it may use, such as 1.5.
+        memory: How much memory its processes may use together: a number of bytes, or one with a unit, such as `"512MiB"` or `"2GB"`.
+        pids: How many processes and threads it may have at once.
+        output: How much it may print and leave behind in its outputs, together; written as `memory`.
 
     Raises:
-        StepError: The exit code is not in `ok`, or a declared output is missing.
+        StepError: The exit code is not in `ok`, a declared output is missing, or a limit was exceeded.
         OperationError: The step could not be started; code `too_large` where `args` and `env` exceed 1 MiB.
-        TypeError, ValueError: An argument is of the wrong type, or there is no command.
+        TypeError, ValueError: An argument is of the wrong type, there is no command, or a limit is none.
     """
     if not args:
         message = "run() needs a command"
@@ -69,6 +82,11 @@ def run(
         "outputs": list(outputs),
         "ok": ok if isinstance(ok, str) else sorted(ok),
     }
+
+    if (network, root, cpus, memory, pids, output) != UNBOUND:
+        from towpath._limits import wanted
+
+        params |= wanted(network, root, {"cpus": cpus, "memory": memory, "output": output, "pids": pids})
 
     def steps() -> Steps[StepResult]:
         return (yield from ask("step.run", params, step_result))

@@ -495,7 +495,7 @@ class _Builder:
             path = glob.removeprefix("!")
             if not path or path.startswith("/") or ".." in path.split("/"):
                 hint = "paths are relative to the root, with `/`, and stay below it"
-                self.complain(f"{marker} has the pattern {glob!r}", hint, marker.site)
+                self.complain(f"{marker} has the glob {glob!r}", hint, marker.site)
 
 
 def milliseconds(duration: object) -> int | None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 PROTOCOL = 1
 CAPABILITIES = ("cancel", "describe", "load", "ping", "stage.call")
+STEP_FEATURES = ("network", "root", "limits")  # of step.run; each has a capability of its own
 MAX_VALUE_BYTES = 4 << 20
 VIOLATION_STATUS = 70
 
@@ -71,6 +72,10 @@ class Connection:
     def request(self, ask: Ask) -> Request:
         """Send a request; it is settled when the answer arrives."""
         self.require(ask.method)
+        if ask.method == "step.run":
+            for feature in STEP_FEATURES:
+                if feature in ask.params:
+                    self.require(f"{ask.method}:{feature}")
         with self._lock:
             if len(self._open) >= MAX_OPEN_REQUESTS:
                 message = f"{ask.method}: more than {MAX_OPEN_REQUESTS} operations at once"

@@ -41,7 +41,7 @@ __all__ = ["FakeEngine", "LogLine", "Result", "RunRule", "Step", "plan"]
 
 
 class Step(NamedTuple):
-    """One call of `run`, with its arguments as they were given."""
+    """One call of `run`, with its arguments as they were given, but `memory` and `output` in bytes."""
 
     args: tuple[str, ...]
     tree: Directory
@@ -49,6 +49,12 @@ class Step(NamedTuple):
     env: Mapping[str, str]
     outputs: tuple[str, ...]
     ok: Collection[int] | Literal["any"]
+    network: bool = False
+    root: Directory | None = None
+    cpus: float | None = None
+    memory: int | None = None
+    pids: int | None = None
+    output: int | None = None
 
 
 class LogLine(NamedTuple):
@@ -142,7 +148,10 @@ class FakeEngine:
     # Scripting
 
     def on_run(self, *args: str) -> RunRule:
-        """Script the steps whose command starts with `args`. The latest rule that matches counts."""
+        """Script the steps whose command starts with `args`.
+
+        Of several rules that fit, the one with the most arguments counts, and of these the latest.
+        """
         rule = RunRule(args)
         self._rules.insert(0, rule)
         return rule
@@ -204,9 +213,15 @@ class FakeEngine:
     def _run(self, params: Mapping[str, Any]) -> dict[str, Any]:
         args = tuple(params["args"])
         tree = self._store.mounted(params["tree"])
-        step = Step(args, tree, params["cwd"], params["env"], tuple(params["outputs"]), params["ok"])
+        step = Step(
+            *(args, tree, params["cwd"], params["env"], tuple(params["outputs"]), params["ok"]),
+            network=params.get("network", False),
+            root=self._root(params.get("root")),
+            **params.get("limits", {}),
+        )
         self.steps.append(step)
-        rule = next((rule for rule in self._rules if rule._fits(args)), None)  # noqa: SLF001 - they belong together
+        fitting = [rule for rule in self._rules if rule._fits(args)]  # noqa: SLF001 - they belong together
+        rule = max(fitting, key=lambda rule: len(rule._args), default=None)  # noqa: SLF001 - they belong together
         if rule is None:
             message = f"no step {' '.join(args)!r} was scripted"
             raise UsageError(message, hint=f"engine.on_run({args[0]!r}).returns(…)")
@@ -227,6 +242,10 @@ class FakeEngine:
             "outputs": [self._store.entry(path, found[path]) for path in sorted(found)],
             "tree": _values.encode(self._store.directory(found)),
         }
+
+    def _root(self, value: Mapping[str, Any] | None) -> Directory | None:
+        """Return the image of a step, which has to be in this engine."""
+        return None if value is None else self._store.mounted([{"path": "", "value": value}])
 
     def _outputs(self, step: Step, made: Mapping[str, File], exit_code: int) -> dict[str, Content]:
         """Return what the declared outputs match of the files that a step has made."""
