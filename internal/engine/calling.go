@@ -107,7 +107,10 @@ func (c *calling) nextStep() int {
 }
 
 // writeLog appends to the stage's log.
-func (c *calling) writeLog(text string) {
+func (c *calling) writeLog(text string) { c.appendLog([]byte(text)) }
+
+// appendLog appends to the stage's log.
+func (c *calling) appendLog(b []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || c.logErr != nil {
@@ -118,7 +121,7 @@ func (c *calling) writeLog(text string) {
 			return
 		}
 	}
-	_, c.logErr = io.WriteString(c.log, text)
+	_, c.logErr = c.log.Write(b)
 }
 
 // message takes a line that the stage's function logged.

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -474,25 +473,6 @@ func TestTheEndOfACallEndsItsSteps(t *testing.T) {
 				t.Errorf("after the end came %d events, the stores saw %v", len(b.events)-told, b.order)
 			}
 		})
-	}
-}
-
-func TestOutputIsToldInLines(t *testing.T) {
-	for _, c := range []struct{ in, tell string }{
-		{"", ""},
-		{"one", ""},
-		{"one\n", "one\n"},
-		{"one\ntwo\nthr", "one\ntwo\n"},
-		{strings.Repeat("x", maxText+1), strings.Repeat("x", maxText)},
-		{"a\n" + strings.Repeat("x", maxText), "a\n"},
-		{strings.Repeat("x", maxText-1) + "ü", strings.Repeat("x", maxText-1)},
-	} {
-		if n := lastLine([]byte(c.in)); c.in[:n] != c.tell {
-			t.Errorf("of %d bytes %d are told, should be %d", len(c.in), n, len(c.tell))
-		}
-	}
-	if n := lastLine(bytes.Repeat([]byte{0x80}, maxText+1)); n == 0 {
-		t.Error("of bytes that are no text nothing is told")
 	}
 }
 

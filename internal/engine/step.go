@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/towpath/towpath/internal/actioncache"
 	"github.com/towpath/towpath/internal/cas"
@@ -275,93 +273,6 @@ func shellWords(args []string) string {
 		}
 	}
 	return strings.Join(words, " ")
-}
-
-// captured takes what a step prints on one stream: whole into the store, in lines into the log and the events.
-type captured struct {
-	s      *step
-	stream string
-	buf    []byte
-
-	pipe *io.PipeWriter
-	done chan struct{}
-	d    digest.Digest
-	err  error
-}
-
-// maxText bounds a piece of output in an event.
-const maxText = 32 << 10
-
-func (s *step) capture(ctx context.Context, stream string) *captured {
-	r, w := io.Pipe()
-	c := &captured{s: s, stream: stream, pipe: w, done: make(chan struct{})}
-	go func() {
-		defer close(c.done)
-		c.d, c.err = s.o.e.c.Store.Put(context.WithoutCancel(ctx), r)
-		_ = r.CloseWithError(c.err) // it never fails, and tells the writer
-	}()
-	return c
-}
-
-// Write implements io.Writer.
-func (c *captured) Write(p []byte) (int, error) {
-	if n, err := c.pipe.Write(p); err != nil {
-		return n, err
-	}
-	c.buf = append(c.buf, p...)
-	for len(c.buf) > 0 {
-		end := lastLine(c.buf)
-		if end == 0 {
-			break
-		}
-		c.tell(c.buf[:end])
-		c.buf = append(c.buf[:0], c.buf[end:]...)
-	}
-	return len(p), nil
-}
-
-// lastLine returns how much of b to tell now: all whole lines up to maxText, a part of a longer line, or nothing.
-func lastLine(b []byte) int {
-	if len(b) <= maxText {
-		for i := len(b); i > 0; i-- {
-			if b[i-1] == '\n' {
-				return i
-			}
-		}
-		return 0
-	}
-	for i := maxText; i > 0; i-- {
-		if b[i-1] == '\n' {
-			return i
-		}
-	}
-	end := maxText
-	for end > maxText-utf8.UTFMax && !utf8.RuneStart(b[end]) {
-		end--
-	}
-	return end
-}
-
-func (c *captured) tell(b []byte) {
-	text := strings.ToValidUTF8(string(b), "\uFFFD")
-	c.s.c.writeLog(text)
-	c.s.o.run.rec.emit(event.StepOutput{Stage: c.s.c.node.name, Step: c.s.number, Stream: c.stream, Text: text})
-}
-
-// finish returns the digest of everything that was written.
-func (c *captured) finish() (digest.Digest, error) {
-	if len(c.buf) > 0 {
-		if c.buf[len(c.buf)-1] != '\n' {
-			c.buf = append(c.buf, '\n')
-		}
-		c.tell(c.buf)
-	}
-	_ = c.pipe.Close() // it never fails
-	<-c.done
-	if c.err != nil {
-		return c.d, fmt.Errorf("store what the step printed on %s: %w", c.stream, c.err)
-	}
-	return c.d, nil
 }
 
 // keyed is a set of locks by key, of which only those in use exist.

@@ -179,6 +179,8 @@ type (
 		Step   int    `json:"step"`
 		Stream string `json:"stream"`
 		Text   string `json:"text"`
+		// Omitted is how much was printed right before Text and is told by no event. The log has it.
+		Omitted int64 `json:"omitted_bytes,omitempty"`
 	}
 
 	// StepFinished is the end of a step.

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -99,7 +100,12 @@ func (r *Run) Apply(e event.Event, now time.Time, line Line) {
 		s.Command = Command(e.Args)
 	case event.StepOutput:
 		s := r.stage(e.Stage)
-		s.stream(e.Step, e.Stream, r.color).Write(e.Text, s.keep(line))
+		st := s.stream(e.Step, e.Stream, r.color)
+		if e.Omitted > 0 {
+			st.Flush(s.keep(line))
+			s.keep(line)([]byte(r.omitted(s, e.Omitted)))
+		}
+		st.Write(e.Text, s.keep(line))
 	case event.StepFinished:
 		r.stage(e.Stage).flush(line, func(st *stream) bool { return st.step == e.Step })
 	case event.RunFinished:
@@ -117,6 +123,11 @@ func (r *Run) Flush(line Line) {
 	for _, s := range r.running {
 		s.flush(line, func(*stream) bool { return true })
 	}
+}
+
+// omitted is the line in place of output that is not told.
+func (r *Run) omitted(s *Stage, n int64) string {
+	return fmt.Sprintf("… %s left out here; all of it: %s logs %s", Bytes(n), r.command, Command([]string{s.Name}))
 }
 
 // Total is the number of stages, as far as they are known.
