@@ -28,6 +28,13 @@ const (
 // beside it.
 const MaxValue = 16 << 20
 
+// Entry is a result with what it is the result of.
+type Entry struct {
+	Kind  Kind
+	Key   digest.Digest
+	Value []byte
+}
+
 // Cache remembers results. All methods are safe for concurrent use, also by several processes where the cache is shared by them,
 // and a cancelled context ends any of them with its error.
 type Cache interface {
@@ -37,6 +44,9 @@ type Cache interface {
 	// Put stores value for key in the place of what was there. It is durable when Put returns. The blobs that value names must be
 	// durable before (cas.Store.Flush), so that no crash leaves a result without them. A value larger than MaxValue is an error.
 	Put(ctx context.Context, kind Kind, key digest.Digest, value []byte) error
+	// PutAll stores entries as Put does, all of them for little more than the cost of one. Those that no error names may be stored or not when there is one;
+	// when there is none, all are durable.
+	PutAll(ctx context.Context, entries []Entry) error
 	// Delete forgets key. One that is not there is no error.
 	Delete(ctx context.Context, kind Kind, key digest.Digest) error
 }

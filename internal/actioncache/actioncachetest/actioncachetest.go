@@ -24,6 +24,7 @@ func Run(t *testing.T, open func(t *testing.T) actioncache.Cache) {
 		{"RoundTrip", testRoundTrip},
 		{"Replace", testReplace},
 		{"KindsAndKeysAreApart", testKindsAndKeysAreApart},
+		{"PutAll", testPutAll},
 		{"Delete", testDelete},
 		{"CallerOwnsItsBytes", testCallerOwnsItsBytes},
 		{"Refuses", testRefuses},
@@ -90,6 +91,36 @@ func testKindsAndKeysAreApart(t *testing.T, c actioncache.Cache) {
 	want(t, c, actioncache.Stage, resized, []byte("resized"))
 }
 
+func testPutAll(t *testing.T, c actioncache.Cache) {
+	if err := c.PutAll(t.Context(), nil); err != nil {
+		t.Errorf("PutAll of nothing: %v", err)
+	}
+	put(t, c, actioncache.Step, key("0"), []byte("old"))
+	var entries []actioncache.Entry
+	for i := range 600 {
+		kind := []actioncache.Kind{actioncache.Stage, actioncache.Step}[i%2]
+		entries = append(entries, actioncache.Entry{Kind: kind, Key: key(fmt.Sprint(i / 2)), Value: fmt.Appendf(nil, "%s %d", kind, i)})
+	}
+	entries = append(entries, actioncache.Entry{Kind: actioncache.Stage, Key: key("big"), Value: make([]byte, actioncache.MaxValue)})
+	if err := c.PutAll(t.Context(), entries); err != nil {
+		t.Fatalf("PutAll: %v", err)
+	}
+	for _, e := range entries {
+		want(t, c, e.Kind, e.Key, e.Value)
+	}
+	few := []actioncache.Entry{{Kind: actioncache.Step, Key: key("few")}, {Kind: actioncache.Step, Key: key("0"), Value: []byte("new")}}
+	if err := c.PutAll(t.Context(), few); err != nil {
+		t.Fatalf("PutAll: %v", err)
+	}
+	want(t, c, actioncache.Step, key("few"), nil)
+	want(t, c, actioncache.Step, key("0"), []byte("new"))
+	wrong := []actioncache.Entry{{Kind: actioncache.Step, Key: key("fine")}, {Kind: "no kind", Key: key("wrong")}}
+	if err := c.PutAll(t.Context(), wrong); err == nil {
+		t.Error("PutAll with a kind that there is not: no error")
+	}
+	wantMiss(t, c, actioncache.Step, key("fine"))
+}
+
 func testDelete(t *testing.T, c actioncache.Cache) {
 	k := key("k")
 	if err := c.Delete(t.Context(), actioncache.Step, k); err != nil {
@@ -136,9 +167,10 @@ func testCancelledContext(t *testing.T, c actioncache.Cache) {
 	cancel()
 	_, _, getErr := c.Get(ctx, actioncache.Step, key("k"))
 	putErr := c.Put(ctx, actioncache.Step, key("l"), nil)
-	for i, err := range []error{getErr, putErr, c.Delete(ctx, actioncache.Step, key("k"))} {
+	allErr := c.PutAll(ctx, []actioncache.Entry{{Kind: actioncache.Step, Key: key("m")}})
+	for i, err := range []error{getErr, putErr, c.Delete(ctx, actioncache.Step, key("k")), allErr} {
 		if !errors.Is(err, context.Canceled) {
-			t.Errorf("%s with a cancelled context: %v", []string{"Get", "Put", "Delete"}[i], err)
+			t.Errorf("%s with a cancelled context: %v", []string{"Get", "Put", "Delete", "PutAll"}[i], err)
 		}
 	}
 	want(t, c, actioncache.Step, key("k"), []byte("v"))

@@ -2,7 +2,8 @@
 //
 // Each entry is one file, KIND/ab/abcd…-SIZE, named after its key. It is written in a private place below tmp, synced, and then
 // renamed over what was there, so that readers see the old entry or the new one and never a mixture, whatever dies. Each carries
-// a checksum and its key; what does not check out is removed and read as a miss. Concurrent Puts share their syncs.
+// a checksum and its key; what does not check out is removed and read as a miss. Concurrent Puts share their syncs. An entry's
+// access time is its last use, noted at most once an hour.
 //
 // The package knows nothing of what results mean, nor of the blobs that they name.
 package disk
@@ -11,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -19,8 +19,10 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/towpath/towpath/internal/actioncache"
+	"github.com/towpath/towpath/internal/cas"
 	"github.com/towpath/towpath/internal/cas/durable"
 	"github.com/towpath/towpath/internal/digest"
 )
@@ -37,9 +39,8 @@ type Cache struct {
 
 // pending is an entry that was written and waits for its round.
 type pending struct {
-	file  *os.File
-	final string
-	err   error // valid once the round has ended
+	tmp, final string
+	err        error // valid once the round has ended
 }
 
 var _ actioncache.Cache = (*Cache)(nil)
@@ -52,7 +53,7 @@ func Open(dir string) (*Cache, error) {
 	}
 	temp, err := durable.OpenTemp(filepath.Join(dir, "tmp"))
 	if err != nil {
-		return nil, fmt.Errorf("action cache: open: %w", err)
+		return nil, fmt.Errorf("action cache: open: %w", cas.Writing(dir, err))
 	}
 	return &Cache{dir: dir, temp: temp}, nil
 }
@@ -66,7 +67,7 @@ func (c *Cache) Get(ctx context.Context, kind actioncache.Kind, key digest.Diges
 		return nil, false, err
 	}
 	p := c.path(kind, key)
-	b, err := read(p)
+	b, st, err := durable.ReadFile(p, int64(actioncache.MaxValue+2*headerSize))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false, nil
 	}
@@ -79,57 +80,55 @@ func (c *Cache) Get(ctx context.Context, kind actioncache.Kind, key digest.Diges
 		_ = os.RemoveAll(p)
 		return nil, false, nil
 	}
+	_ = durable.Use(p, st.Used) // whether it is gone does not matter: it has been read
 	return value, true, nil
-}
-
-// read returns the content of the file path, or nil where that cannot be an entry. It never takes more memory than one needs.
-func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > int64(actioncache.MaxValue+2*headerSize) {
-		return nil, nil
-	}
-	b := make([]byte, info.Size())
-	// Entries are replaced whole and never written to: the size holds. A file that was cut meanwhile is no entry.
-	if _, err = io.ReadFull(f, b); err == io.ErrUnexpectedEOF || err == io.EOF {
-		return nil, nil
-	}
-	return b, err
 }
 
 // Put implements actioncache.Cache.
 func (c *Cache) Put(ctx context.Context, kind actioncache.Kind, key digest.Digest, value []byte) error {
-	if err := check(ctx, kind, value); err != nil {
-		return err
+	return c.PutAll(ctx, []actioncache.Entry{{Kind: kind, Key: key, Value: value}})
+}
+
+// PutAll implements actioncache.Cache.
+func (c *Cache) PutAll(ctx context.Context, entries []actioncache.Entry) error {
+	for _, e := range entries {
+		if err := check(ctx, e.Kind, e.Value); err != nil {
+			return err
+		}
 	}
-	f, err := c.temp.Create(0o444)
+	mine, err := c.write(entries)
 	if err != nil {
-		return fmt.Errorf("action cache: put: %w", err)
+		return fmt.Errorf("action cache: put: %w", cas.Writing(c.dir, err))
 	}
-	if _, err := f.Write(encode(kind, key, value)); err != nil {
-		f.Close()
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("action cache: put: %w", err)
-	}
-	p := &pending{file: f, final: c.path(kind, key)}
 	c.mu.Lock()
-	c.pending = append(c.pending, p)
+	c.pending = append(c.pending, mine...)
 	c.mu.Unlock()
-	// A caller who does not wait leaves the entry to the round, which ends without them.
+	// A caller who does not wait leaves the entries to the round, which ends without them.
 	if err := c.group.Do(ctx, c.commit); err != nil {
 		return fmt.Errorf("action cache: put: %w", err)
 	}
-	if p.err != nil {
-		return fmt.Errorf("action cache: put: %w", p.err)
+	for _, p := range mine {
+		if p.err != nil {
+			return fmt.Errorf("action cache: put: %w", cas.Writing(c.dir, p.err))
+		}
 	}
 	return nil
+}
+
+// write writes the files of entries, or none.
+func (c *Cache) write(entries []actioncache.Entry) ([]*pending, error) {
+	var mine []*pending
+	for _, e := range entries {
+		tmp, err := c.temp.Write(encode(e.Kind, e.Key, e.Value), 0o444, time.Time{})
+		if err != nil {
+			for _, p := range mine {
+				_ = os.Remove(p.tmp)
+			}
+			return nil, err
+		}
+		mine = append(mine, &pending{tmp: tmp, final: c.path(e.Kind, e.Key)})
+	}
+	return mine, nil
 }
 
 // commit makes all pending entries visible and durable: their content, then their names.
@@ -138,58 +137,49 @@ func (c *Cache) commit() error {
 	batch := c.pending
 	c.pending = nil
 	c.mu.Unlock()
-	if len(batch) > 1 {
-		for _, p := range batch {
-			durable.StartWriteback(p.file)
-		}
-	}
-	durable.Parallel(slices.Values(batch), func(p *pending) { p.err = p.publish() })
-	dirs := map[string][]*pending{}
-	for _, p := range batch {
-		shard := filepath.Dir(p.final)
-		for _, dir := range []string{shard, filepath.Dir(shard), c.dir} {
-			dirs[dir] = append(dirs[dir], p)
-		}
-	}
-	failed := map[string]error{}
-	var mu sync.Mutex
-	durable.Parallel(maps.Keys(dirs), func(dir string) {
-		if err := durable.SyncDir(dir); err != nil {
-			mu.Lock()
-			defer mu.Unlock()
-			failed[dir] = err
-		}
-	})
-	for dir, err := range failed {
-		for _, p := range dirs[dir] {
-			p.err = errors.Join(p.err, err)
-		}
-	}
 	if len(batch) == 0 {
 		return nil
 	}
-	return durable.Barrier(c.dir)
+	all := slices.Values(batch)
+	synced := len(batch) >= durable.Many && durable.SyncFileSystem(c.dir)
+	if len(batch) > 1 && !synced {
+		durable.Parallel(all, func(p *pending) { durable.StartWriteback(p.tmp) })
+	}
+	durable.Parallel(all, func(p *pending) { p.err = p.publish(synced) })
+	finals := func(yield func(string) bool) {
+		for _, p := range batch {
+			if !yield(p.final) {
+				return
+			}
+		}
+	}
+	var failed durable.Failures
+	if !synced || !durable.SyncFileSystem(c.dir) {
+		durable.Parallel(maps.Keys(durable.Folders(c.dir, finals)), func(dir string) { failed.Add(dir, durable.SyncDir(dir)) })
+		failed.Add(c.dir, durable.Barrier(c.dir))
+	}
+	for _, p := range batch {
+		p.err = errors.Join(p.err, failed.Of(c.dir, p.final))
+	}
+	return nil
 }
 
-// publish syncs the entry and gives it its name.
-func (p *pending) publish() error {
-	err := durable.SyncFile(p.file)
-	if err != nil {
-		err = &fs.PathError{Op: "sync", Path: p.file.Name(), Err: err}
-	}
-	if cerr := p.file.Close(); err == nil {
-		err = cerr
+// publish syncs the entry, unless that has been done, and gives it its name.
+func (p *pending) publish(synced bool) error {
+	var err error
+	if !synced {
+		err = durable.Sync(p.tmp, 0)
 	}
 	if err == nil {
-		err = durable.Replace(p.file.Name(), p.final)
+		err = durable.Replace(p.tmp, p.final)
 	}
 	if errors.Is(err, fs.ErrNotExist) { // the first of its folder
 		if err = os.MkdirAll(filepath.Dir(p.final), 0o777); err == nil {
-			err = durable.Replace(p.file.Name(), p.final)
+			err = durable.Replace(p.tmp, p.final)
 		}
 	}
 	if err != nil {
-		_ = os.Remove(p.file.Name())
+		_ = os.Remove(p.tmp)
 	}
 	return err
 }

@@ -50,6 +50,21 @@ func (c *Cache) Put(ctx context.Context, kind actioncache.Kind, key digest.Diges
 	return nil
 }
 
+// PutAll implements actioncache.Cache.
+func (c *Cache) PutAll(ctx context.Context, entries []actioncache.Entry) error {
+	for _, e := range entries {
+		if err := check(ctx, e.Kind, e.Value); err != nil {
+			return err
+		}
+	}
+	for _, e := range entries {
+		if err := c.Put(ctx, e.Kind, e.Key, e.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Delete implements actioncache.Cache.
 func (c *Cache) Delete(ctx context.Context, kind actioncache.Kind, key digest.Digest) error {
 	if err := check(ctx, kind, nil); err != nil {

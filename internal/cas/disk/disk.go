@@ -41,7 +41,9 @@ func untouched() time.Time { return time.Unix(315532800, 0) }
 
 // Store is a cas.Store in a folder.
 type Store struct {
+	dir     string
 	blobs   string
+	session *durable.Session
 	temp    *durable.Temp
 	buffers sync.Pool // of *[]byte, each bufferSize long
 	group   durable.Group
@@ -63,28 +65,30 @@ func Open(dir string) (*Store, error) {
 		return nil, fmt.Errorf("cas: open: %w", err)
 	}
 	s := &Store{
+		dir:   dir,
 		blobs: filepath.Join(dir, "blobs"),
 		dirty: map[digest.Digest]struct{}{},
 		lost:  map[digest.Digest]error{},
 	}
 	s.buffers.New = func() any { b := make([]byte, bufferSize); return &b }
 	if err := os.MkdirAll(s.blobs, 0o777); err != nil {
-		return nil, fmt.Errorf("cas: open: %w", err)
+		return nil, fmt.Errorf("cas: open: %w", cas.Writing(dir, err))
 	}
 	if s.temp, err = durable.OpenTemp(filepath.Join(dir, "tmp")); err != nil {
-		return nil, fmt.Errorf("cas: open: %w", err)
+		return nil, fmt.Errorf("cas: open: %w", cas.Writing(dir, err))
 	}
+	s.session = durable.Begin(filepath.Join(dir, "sessions"))
 	return s, nil
 }
 
 // Close gives up what is being put. It does not flush. A process that ends without it leaves files that the next Open removes.
-func (s *Store) Close() error { return s.temp.Close() }
+func (s *Store) Close() error { return errors.Join(s.temp.Close(), s.session.Close()) }
 
 // Put implements cas.Store.
 func (s *Store) Put(ctx context.Context, r io.Reader) (digest.Digest, error) {
 	d, err := s.put(ctx, r)
 	if err != nil {
-		return digest.Digest{}, fmt.Errorf("cas: put: %w", err)
+		return digest.Digest{}, fmt.Errorf("cas: put: %w", cas.Writing(s.dir, err))
 	}
 	return d, nil
 }
@@ -124,32 +128,21 @@ func fill(ctx context.Context, r io.Reader, buf []byte) (n int, err error) {
 
 // has tells whether exactly b is stored as d, and sees to it that the next Flush covers it.
 func (s *Store) has(d digest.Digest, b []byte) bool {
-	f, err := os.Open(s.path(d))
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || info.Size() != d.Size {
-		return false
-	}
-	buf := s.buffers.Get().(*[]byte)
-	defer s.buffers.Put(buf)
-	if _, err := io.ReadFull(f, (*buf)[:d.Size]); err != nil || !bytes.Equal((*buf)[:d.Size], b) {
-		return false
-	}
-	s.found(d, info)
-	return true
+	stored, st, err := durable.ReadFile(s.path(d), d.Size)
+	return err == nil && stored != nil && bytes.Equal(stored, b) && s.found(d, st)
 }
 
 // write stores b as d.
 func (s *Store) write(d digest.Digest, b []byte) error {
-	f, err := s.temp.Create(modePending)
+	tmp, err := s.temp.Write(b, modePending, untouched())
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b)
-	return s.finish(f, d, err)
+	if err := s.publish(tmp, d); err != nil {
+		_ = os.Remove(tmp)
+		return err
+	}
+	return nil
 }
 
 // finish closes f, a file of temp, and publishes it as d, unless there was an error before: then it removes f and returns that.
@@ -200,30 +193,33 @@ func (s *Store) publish(tmp string, d digest.Digest) error {
 
 // intact reads the blob d to see whether it is what it should be, and has the next Flush cover it if it is.
 func (s *Store) intact(d digest.Digest) bool {
+	st, err := durable.Lstat(s.path(d))
+	return err == nil && st.Regular && st.Size == d.Size && s.reads(d) && s.found(d, st)
+}
+
+// reads tells whether the content of the blob d is d's.
+func (s *Store) reads(d digest.Digest) bool {
 	f, err := os.Open(s.path(d))
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || info.Size() != d.Size {
-		return false
-	}
-	if got, err := digest.OfReader(f); err != nil || got != d {
-		return false
-	}
-	s.found(d, info)
-	return true
+	got, err := digest.OfReader(f)
+	return err == nil && got == d
 }
 
-// found notes that the blob d is stored, as info says: another process may not have flushed it yet.
-func (s *Store) found(d digest.Digest, info fs.FileInfo) {
-	if !durable.SyncsLate || info.Mode().Perm() == modeDurable {
-		return
+// found notes that the blob d is stored and used, as st says: another process may not have flushed it yet. It tells false when the blob is gone.
+func (s *Store) found(d digest.Digest, st durable.Stat) bool {
+	if !durable.Use(s.path(d), st.Used) {
+		return false
+	}
+	if !durable.SyncsLate || st.Perm == modeDurable {
+		return true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dirty[d] = struct{}{}
+	return true
 }
 
 // Open implements cas.Store.
@@ -237,6 +233,9 @@ func (s *Store) Open(ctx context.Context, d digest.Digest) (io.ReadCloser, error
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cas: open blob: %w", err)
+	}
+	if st, err := durable.Lstat(f.Name()); err == nil {
+		_ = durable.Use(f.Name(), st.Used) // whether it is gone does not matter: it is open
 	}
 	return &reader{ReadCloser: cas.Verify(f, d), file: f}, nil
 }

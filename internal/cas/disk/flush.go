@@ -7,9 +7,8 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
-	"sync"
 
+	"github.com/towpath/towpath/internal/cas"
 	"github.com/towpath/towpath/internal/cas/durable"
 	"github.com/towpath/towpath/internal/digest"
 )
@@ -22,7 +21,7 @@ func (s *Store) Flush(ctx context.Context) error {
 		return err
 	}
 	if err := s.group.Do(ctx, s.flush); err != nil {
-		return fmt.Errorf("cas: flush: %w", err)
+		return fmt.Errorf("cas: flush: %w", cas.Writing(s.dir, err))
 	}
 	return nil
 }
@@ -44,75 +43,46 @@ func (s *Store) flush() error {
 	return nil
 }
 
+// syncAll makes the blobs dirty durable. A round is one for all of them: the kernel is told what to write before anything is waited for, all is waited
+// for at once, and each folder is synced once. Where they are very many, one call for the whole file system costs less than one for each.
 func (s *Store) syncAll(dirty map[digest.Digest]struct{}) {
-	if len(dirty) > 1 {
+	var failed durable.Failures
+	if len(dirty) >= durable.Many && durable.SyncFileSystem(s.blobs) {
 		durable.Parallel(maps.Keys(dirty), func(d digest.Digest) {
-			if f, err := os.Open(s.path(d)); err == nil {
-				durable.StartWriteback(f)
-				f.Close()
-			}
+			_ = os.Chmod(s.path(d), modeDurable) // a mark: without it, the blob is synced once more by whoever finds it
 		})
+		return
 	}
-	dirs := map[string]struct{}{s.blobs: {}, filepath.Dir(s.blobs): {}}
+	paths := func(yield func(string) bool) {
+		for d := range dirty {
+			if !yield(s.path(d)) {
+				return
+			}
+		}
+	}
+	if len(dirty) > 1 {
+		durable.Parallel(paths, durable.StartWriteback)
+	}
+	durable.Parallel(maps.Keys(durable.Folders(s.dir, paths)), func(dir string) { failed.Add(dir, durable.SyncDir(dir)) })
+	durable.Parallel(paths, func(p string) {
+		// One that is gone was removed since it was put, which is no failure. The permissions are a mark: without it, the blob is synced once more by whoever
+		// finds it.
+		if err := durable.Sync(p, modeDurable); !errors.Is(err, fs.ErrNotExist) {
+			failed.Add(p, err)
+		}
+	})
+	failed.Add(s.dir, durable.Barrier(s.blobs))
+	s.lose(dirty, &failed)
+}
+
+// lose removes the blobs that failed.
+func (s *Store) lose(dirty map[digest.Digest]struct{}, failed *durable.Failures) {
 	for d := range dirty {
-		dirs[filepath.Dir(s.path(d))] = struct{}{}
-	}
-	failed := newFailures()
-	durable.Parallel(maps.Keys(dirs), func(dir string) { failed.add(dir, durable.SyncDir(dir)) })
-	durable.Parallel(maps.Keys(dirty), func(d digest.Digest) { failed.add(s.path(d), s.sync(d)) })
-	if err := durable.Barrier(s.blobs); err != nil {
-		failed.add(s.blobs, err)
-	}
-	for d := range dirty {
-		p := s.path(d)
-		if err := failed.first(p, filepath.Dir(p), s.blobs, filepath.Dir(s.blobs)); err != nil {
-			_ = os.Remove(p)
+		if err := failed.Of(s.dir, s.path(d)); err != nil {
+			_ = os.Remove(s.path(d))
 			s.mu.Lock()
 			s.lost[d] = err
 			s.mu.Unlock()
 		}
 	}
-}
-
-// sync makes the content of the blob d durable and marks it. One that is gone was removed since it was put, which is no failure.
-func (s *Store) sync(d digest.Digest) error {
-	f, err := os.Open(s.path(d))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := durable.SyncFile(f); err != nil {
-		return &fs.PathError{Op: "sync", Path: f.Name(), Err: err}
-	}
-	_ = f.Chmod(modeDurable) // a mark: without it, the blob is synced once more by whoever finds it
-	return nil
-}
-
-// failures collects what failed, by path.
-type failures struct {
-	mu     sync.Mutex
-	byPath map[string]error
-}
-
-func newFailures() *failures { return &failures{byPath: map[string]error{}} }
-
-func (f *failures) add(path string, err error) {
-	if err == nil {
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.byPath[path] = err
-}
-
-func (f *failures) first(paths ...string) error {
-	for _, p := range paths {
-		if err := f.byPath[p]; err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,7 +53,8 @@ func testFullDisk(t *testing.T, dir string) {
 			stored = append(stored, d)
 		}
 	}
-	if !errors.Is(full, syscall.ENOSPC) || !strings.Contains(full.Error(), "cas: put: write "+filepath.Join(dir, "tmp")) {
+	var known *cas.DiskError
+	if !errors.Is(full, syscall.ENOSPC) || !errors.As(full, &known) || !known.Full || !strings.Contains(full.Error(), "cas: put: the disk of "+dir+" is full: write ") {
 		t.Errorf("the error of a full disk is %v", full)
 	}
 	if left := leftovers(t, dir); len(left) > 0 {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/towpath/towpath/internal/cas/durable"
 	"github.com/towpath/towpath/internal/digest"
 )
 
@@ -18,10 +19,9 @@ func (s *Store) Missing(ctx context.Context, ds []digest.Digest) ([]digest.Diges
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		info, err := os.Lstat(s.path(d))
+		st, err := durable.Lstat(s.path(d))
 		switch {
-		case err == nil && info.Mode().IsRegular() && info.Size() == d.Size && s.unchanged(d, info):
-			s.found(d, info)
+		case err == nil && st.Regular && st.Size == d.Size && s.unchanged(d, st) && s.found(d, st):
 		case err == nil || errors.Is(err, fs.ErrNotExist):
 			missing = append(missing, d)
 		default:
@@ -31,10 +31,10 @@ func (s *Store) Missing(ctx context.Context, ds []digest.Digest) ([]digest.Diges
 	return missing, nil
 }
 
-// unchanged tells whether the blob d, as info says, is still what was stored. One that was written to since is read, and marked again where it was
+// unchanged tells whether the blob d, as st says, is still what was stored. One that was written to since is read, and marked again where it was
 // only touched.
-func (s *Store) unchanged(d digest.Digest, info fs.FileInfo) bool {
-	if info.ModTime().Equal(untouched()) {
+func (s *Store) unchanged(d digest.Digest, st durable.Stat) bool {
+	if st.Modified.Equal(untouched()) {
 		return true
 	}
 	if !s.intact(d) {

@@ -2,6 +2,7 @@ package durable
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -18,10 +19,45 @@ func renameNew(tmp, final string) error {
 	return &os.LinkError{Op: "rename", Old: tmp, New: final, Err: err}
 }
 
-// StartWriteback asks the kernel to begin writing f's content, so that the syncs of many files overlap and share commits of the
+// StartWriteback asks the kernel to begin writing the content of the file path, so that the syncs of many files overlap and share commits of the
 // file system's journal. It is advice and promises nothing.
-func StartWriteback(f *os.File) {
-	_ = unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
+func StartWriteback(path string) {
+	if fd, err := openRaw(path, unix.O_RDONLY, 0); err == nil {
+		_ = unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE)
+		_ = unix.Close(fd)
+	}
+}
+
+// SyncFileSystem makes everything durable that was written to the file system of the folder dir, and tells whether it could. It is tried only where
+// the call is known to wait for all and to report what failed.
+func SyncFileSystem(dir string) bool {
+	fd, err := openRaw(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var fs unix.Statfs_t
+	if unix.Fstatfs(fd, &fs) != nil {
+		return false
+	}
+	switch fs.Type {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.TMPFS_MAGIC:
+		return reportsFailures() && unix.Syncfs(fd) == nil
+	}
+	return false
+}
+
+// reportsFailures tells whether syncfs does, as it has since Linux 5.8.
+func reportsFailures() bool {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	var major, minor int
+	if n, _ := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); n != 2 {
+		return false
+	}
+	return major > 5 || major == 5 && minor >= 8
 }
 
 // SyncFile makes the content of f durable once Barrier has been called.

@@ -12,7 +12,10 @@ import (
 func renameNew(string, string) error { return errors.ErrUnsupported }
 
 // StartWriteback does nothing here.
-func StartWriteback(*os.File) {}
+func StartWriteback(string) {}
+
+// SyncFileSystem does nothing here, which it tells.
+func SyncFileSystem(string) bool { return false }
 
 // SyncFile makes the content of f durable once Barrier has been called. On macOS fsync hands the data to the drive, whose cache
 // is emptied by the costly F_FULLFSYNC: once for all files, in Barrier.

@@ -47,7 +47,10 @@ func Replace(tmp, final string) error {
 }
 
 // StartWriteback does nothing here.
-func StartWriteback(*os.File) {}
+func StartWriteback(string) {}
+
+// SyncFileSystem does nothing here, which it tells.
+func SyncFileSystem(string) bool { return false }
 
 // SyncFile makes the content of f durable.
 func SyncFile(f *os.File) error { return f.Sync() }

@@ -26,38 +26,63 @@ type Temp struct {
 
 const lockName = "lock"
 
-// OpenTemp makes dir if need be and removes what dead processes left in it.
+// OpenTemp makes dir if need be and removes what dead processes left in it. Where the disk is read-only or full both are put off to whoever writes
+// there next.
 func OpenTemp(dir string) (*Temp, error) {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, err
-	}
 	t := &Temp{dir: dir}
-	if err := t.sweep(); err != nil {
+	if err := t.sweep(); err != nil && !excused(err) {
 		return nil, err
 	}
 	return t, nil
 }
 
 // Create makes a new file, open for writing and with the permissions perm for everyone who opens it later.
-func (t *Temp) Create(perm os.FileMode) (*os.File, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (t *Temp) Create(perm os.FileMode) (f *os.File, err error) {
+	err = t.place(func(path string) error {
+		f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+		return err
+	})
+	return f, err
+}
+
+// place has create make a file at a path that is new.
+func (t *Temp) place(create func(path string) error) error {
 	for attempt := 0; ; attempt++ {
-		if t.closed {
-			return nil, &fs.PathError{Op: "create in", Path: t.dir, Err: fs.ErrClosed}
+		own, path, err := t.name()
+		if err != nil {
+			return err
 		}
-		if t.own == "" {
-			if err := t.begin(); err != nil {
-				return nil, err
-			}
-		}
-		t.next++
-		f, err := os.OpenFile(filepath.Join(t.own, strconv.FormatUint(t.next, 36)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+		err = create(path)
 		if errors.Is(err, fs.ErrNotExist) && attempt == 0 {
-			_ = t.end() // someone removed the folder under us: make another
+			t.forget(own) // someone removed the folder under us: make another
 			continue
 		}
-		return f, err
+		return err
+	}
+}
+
+// name returns a path that is new, and the folder that it is in.
+func (t *Temp) name() (own, path string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return "", "", &fs.PathError{Op: "create in", Path: t.dir, Err: fs.ErrClosed}
+	}
+	if t.own == "" {
+		if err := t.begin(); err != nil {
+			return "", "", err
+		}
+	}
+	t.next++
+	return t.own, t.own + string(filepath.Separator) + strconv.FormatUint(t.next, 36), nil
+}
+
+// forget gives up the folder own, unless that has been done.
+func (t *Temp) forget(own string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.own == own {
+		_ = t.end()
 	}
 }
 
@@ -120,6 +145,9 @@ func (t *Temp) gate() (*os.File, error) {
 // sweep removes the subfolders that nobody holds. What cannot be removed is left for the next one who comes.
 func (t *Temp) sweep() error {
 	entries, err := os.ReadDir(t.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = os.MkdirAll(t.dir, 0o777)
+	}
 	if err != nil {
 		return err
 	}
