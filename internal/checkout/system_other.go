@@ -1,0 +1,15 @@
+//go:build !linux
+
+package checkout
+
+import (
+	"crypto/rand"
+	"io/fs"
+	"time"
+)
+
+// bootID names this process where it is not known when the machine was started: no other trusts what it made.
+func bootID() (string, error) { return rand.Text(), nil }
+
+// accessed is not known here. What no other process uses may be taken for old.
+func accessed(fs.FileInfo) time.Time { return time.Time{} }
