@@ -52,14 +52,14 @@ func benchGit(b *testing.B, dir string, args ...string) {
 	}
 }
 
-func benchSnapshot(b *testing.B, top, store, index string, requests []source.Request) {
+func benchSnapshot(b *testing.B, top, store, index string, lazy bool, requests []source.Request) {
 	b.Helper()
 	s, err := disk.Open(store)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	sn, err := source.Open(source.Config{Store: s, Repository: top, IndexFile: index})
+	sn, err := source.Open(source.Config{Store: s, Repository: top, IndexFile: index, Lazy: lazy})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -84,12 +84,16 @@ func BenchmarkWarm(b *testing.B) {
 	cache := b.TempDir()
 	for name, globs := range map[string][]string{"everything": {"."}, "suffix": {"**/*.go"}} {
 		requests := []source.Request{{Root: top, Globs: globs}}
-		benchSnapshot(b, top, cache, filepath.Join(cache, "index"), requests)
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				benchSnapshot(b, top, cache, filepath.Join(cache, "index"), requests)
-			}
-		})
+		for range 2 { // the second time, the index remembers folders as well
+			benchSnapshot(b, top, cache, filepath.Join(cache, "index"), false, requests)
+		}
+		for _, lazy := range []bool{true, false} {
+			b.Run(fmt.Sprintf("%s/lazy=%v", name, lazy), func(b *testing.B) {
+				for b.Loop() {
+					benchSnapshot(b, top, cache, filepath.Join(cache, "index"), lazy, requests)
+				}
+			})
+		}
 	}
 	benchGit(b, top, "status", "--porcelain")
 	b.Run("git_status", func(b *testing.B) {
@@ -106,7 +110,7 @@ func BenchmarkCold(b *testing.B) {
 			b.StopTimer()
 			cache := b.TempDir()
 			b.StartTimer()
-			benchSnapshot(b, top, cache, filepath.Join(cache, "index"), []source.Request{{Root: top, Globs: []string{"."}}})
+			benchSnapshot(b, top, cache, filepath.Join(cache, "index"), true, []source.Request{{Root: top, Globs: []string{"."}}})
 		}
 	})
 	b.Run("git_add", func(b *testing.B) {
@@ -145,10 +149,10 @@ func BenchmarkManyLiterals(b *testing.B) {
 		for i := range 1000 {
 			all = append(all, layout.of(i))
 		}
-		benchSnapshot(b, top, cache, filepath.Join(cache, "index"), all)
+		benchSnapshot(b, top, cache, filepath.Join(cache, "index"), true, all)
 		b.Run(layout.name, func(b *testing.B) {
 			for b.Loop() {
-				benchSnapshot(b, top, cache, filepath.Join(cache, "index"), all)
+				benchSnapshot(b, top, cache, filepath.Join(cache, "index"), true, all)
 			}
 		})
 	}

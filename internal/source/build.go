@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -53,16 +54,45 @@ func (n *node) built(out *output) built {
 		if n.whole.fault = n.fault; n.fault != nil {
 			return
 		}
-		var d directory
-		for i := range n.files {
-			d.addFile(&n.files[i])
+		unchanged := n.unchanged()
+		if unchanged {
+			if d, ok := n.known.Whole(); ok {
+				n.whole = built{digest: d, files: len(n.files)}
+				out.add(d, message{node: n})
+				return
+			}
 		}
+		d := n.directory()
 		for _, f := range n.folders {
 			d.addFolder(f, f.built(out))
 		}
-		n.whole = d.finish(out)
+		if n.whole = d.finish(out); unchanged && n.whole.fault == nil {
+			n.known.SetWhole(n.whole.digest)
+		}
 	})
 	return n.whole
+}
+
+// unchanged tells whether the Directory of the folder can be that of the last time, or be remembered for the next.
+func (n *node) unchanged() bool {
+	if n.known == nil {
+		return false
+	}
+	for i := range n.files {
+		if !n.files[i].known {
+			return false // it had to be read after all
+		}
+	}
+	return len(n.files) > 0
+}
+
+// directory returns the Directory of the files in the folder.
+func (n *node) directory() *directory {
+	d := &directory{}
+	for i := range n.files {
+		d.addFile(&n.files[i])
+	}
+	return d
 }
 
 // build makes the result of the request.
@@ -297,11 +327,13 @@ func (d *directory) finish(out *output) built {
 	if d.count == 0 {
 		return built{}
 	}
-	message := slices.Concat(d.files, d.folders, d.symlinks)
-	b := built{digest: digest.OfBytes(message), files: d.count}
-	out.add(b.digest, message)
+	encoded := d.bytes()
+	b := built{digest: digest.OfBytes(encoded), files: d.count}
+	out.add(b.digest, message{encoded: encoded})
 	return b
 }
+
+func (d *directory) bytes() []byte { return slices.Concat(d.files, d.folders, d.symlinks) }
 
 func appendBytes(b []byte, tag byte, s string) []byte {
 	if s == "" {
@@ -333,17 +365,23 @@ func appendDigest(b []byte, d digest.Digest) []byte {
 type output struct {
 	store    cas.Store
 	mu       sync.Mutex
-	messages map[digest.Digest][]byte
+	messages map[digest.Digest]message
+}
+
+// message is an encoded Directory, or the folder to make it of when it is needed: one that has not changed.
+type message struct {
+	encoded []byte
+	node    *node
 }
 
 func newOutput(store cas.Store) *output {
-	return &output{store: store, messages: make(map[digest.Digest][]byte)}
+	return &output{store: store, messages: make(map[digest.Digest]message)}
 }
 
-func (o *output) add(d digest.Digest, message []byte) {
+func (o *output) add(d digest.Digest, m message) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.messages[d] = message
+	o.messages[d] = m
 }
 
 // put puts what the store does not have.
@@ -357,7 +395,14 @@ func (o *output) put(ctx context.Context) error {
 		return err
 	}
 	return parallel(ctx, len(missing), func(i int) error {
-		_, err := o.store.Put(ctx, bytes.NewReader(o.messages[missing[i]]))
+		m := o.messages[missing[i]]
+		if m.node != nil {
+			m.encoded = m.node.directory().bytes()
+			if digest.OfBytes(m.encoded) != missing[i] {
+				return fmt.Errorf("the stat index has a wrong digest of the folder %q: remove the index", orTop(m.node.path))
+			}
+		}
+		_, err := o.store.Put(ctx, bytes.NewReader(m.encoded))
 		return err
 	})
 }

@@ -17,9 +17,8 @@ const (
 	direntName   = 19 // ends in a zero byte
 )
 
-// list returns the names in the folder in no order.
-func (f *folder) list(buf []byte) ([]child, error) {
-	var all []child
+// list appends the names in the folder to all, in no order. The names that were read together share one string.
+func (f *folder) list(buf []byte, all []child) ([]child, error) {
 	for {
 		n, err := retry(func() (int, error) { return unix.ReadDirent(f.fd, buf) })
 		if err != nil {
@@ -28,6 +27,7 @@ func (f *folder) list(buf []byte) ([]child, error) {
 		if n <= 0 {
 			return all, nil
 		}
+		text := string(buf[:n])
 		for rest := buf[:n]; len(rest) > direntName; {
 			length := int(binary.NativeEndian.Uint16(rest[direntLength:]))
 			if length <= direntName || length > len(rest) {
@@ -37,7 +37,8 @@ func (f *folder) list(buf []byte) ([]child, error) {
 			if end := bytes.IndexByte(name, 0); end >= 0 {
 				name = name[:end]
 			}
-			if s := string(name); s != "." && s != ".." {
+			at := n - len(rest) + direntName
+			if s := text[at : at+len(name)]; s != "." && s != ".." {
 				all = append(all, child{name: s, kind: direntKind(rest[direntType])})
 			}
 			rest = rest[length:]

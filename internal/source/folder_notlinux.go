@@ -9,8 +9,8 @@ import (
 	"github.com/towpath/towpath/internal/source/statindex"
 )
 
-// list returns the names in the folder in no order.
-func (f *folder) list([]byte) ([]child, error) {
+// list appends the names in the folder to all, in no order.
+func (f *folder) list(_ []byte, all []child) ([]child, error) {
 	d, err := os.Open(f.path)
 	if err != nil {
 		return nil, err
@@ -20,7 +20,6 @@ func (f *folder) list([]byte) ([]child, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([]child, 0, len(entries))
 	for _, e := range entries {
 		c := child{name: e.Name(), kind: kindSpecial}
 		switch e.Type() {

@@ -31,7 +31,10 @@ func (f *folder) close() { _ = unix.Close(f.fd) }
 
 func (f *folder) lstat(name string) (statindex.Stat, error) {
 	var st unix.Stat_t
-	_, err := retry(func() (int, error) { return 0, unix.Fstatat(f.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	err := unix.Fstatat(f.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	for err == unix.EINTR { // not by retry, whose closure would have every st allocated
+		err = unix.Fstatat(f.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	}
 	if err != nil {
 		return statindex.Stat{}, &os.PathError{Op: "lstat", Path: f.path + "/" + name, Err: err}
 	}

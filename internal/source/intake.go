@@ -31,6 +31,8 @@ type intake struct {
 	index *statindex.Index
 	clock *statindex.Clock
 	top   string
+	// believe takes it that the store has what the stat index knows.
+	believe bool
 }
 
 // item is a file that has to be read.
@@ -47,11 +49,11 @@ func (in *intake) run(ctx context.Context, root *node) error {
 		for i := range n.files {
 			f := &n.files[i]
 			switch {
-			case f.fault != nil || f.stat.Type() != statindex.TypeRegular:
-			case f.known:
-				known = append(known, f.digest)
-			default:
+			case !f.hasContent():
+			case !f.known:
 				unread = append(unread, item{node: n, file: f})
+			case !in.believe:
+				known = append(known, f.digest)
 			}
 		}
 	}
@@ -60,17 +62,61 @@ func (in *intake) run(ctx context.Context, root *node) error {
 		return err
 	}
 	if len(missing) > 0 {
-		unread = append(unread, lost(root, missing)...)
+		unread = append(unread, lost(root, missing, func(f *file) bool { return f.known })...)
 	}
-	if len(unread) > 0 {
+	return in.takeAll(ctx, unread)
+}
+
+func (in *intake) takeAll(ctx context.Context, items []item) error {
+	if len(items) > 0 {
 		in.clock.Sample() // before anything is read
 	}
-	batches := batch(unread)
+	batches := batch(items)
 	return parallel(ctx, len(batches), func(i int) error { return in.take(ctx, batches[i]) })
 }
 
-// lost returns the files that have not changed but that the store does not have.
-func lost(root *node, missing []digest.Digest) []item {
+// restore asks the store for all files of a finished snapshot and puts again what it does not have. The nodes are left as they are.
+func (in *intake) restore(ctx context.Context, root *node) error {
+	var all []digest.Digest
+	for n := range root.walk {
+		for i := range n.files {
+			if f := &n.files[i]; f.hasContent() {
+				all = append(all, f.digest)
+			}
+		}
+	}
+	missing, err := missingOf(ctx, in.store, all)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	items := lost(root, missing, (*file).hasContent)
+	again := make([]file, len(items))
+	promised := make([]digest.Digest, len(items))
+	for i := range items {
+		again[i], promised[i] = *items[i].file, items[i].file.digest
+		items[i].file = &again[i]
+	}
+	if err := in.takeAll(ctx, items); err != nil {
+		return err
+	}
+	for i, f := range again {
+		const hint = "run again: the store has lost what it had of the file, and the work tree no longer has it"
+		switch {
+		case f.fault != nil:
+			f.fault.Hint = hint
+			return f.fault
+		case f.digest != promised[i]:
+			return &Error{Path: join(items[i].node.path, f.name), Reason: "has changed since the snapshot was taken", Hint: hint}
+		}
+	}
+	return nil
+}
+
+// hasContent tells whether the file has a digest and a blob.
+func (f *file) hasContent() bool { return f.fault == nil && f.stat.Type() == statindex.TypeRegular }
+
+// lost returns the files that the store does not have, of those that count.
+func lost(root *node, missing []digest.Digest, counts func(*file) bool) []item {
 	set := make(map[digest.Digest]bool, len(missing))
 	for _, d := range missing {
 		set[d] = true
@@ -78,7 +124,7 @@ func lost(root *node, missing []digest.Digest) []item {
 	var items []item
 	for n := range root.walk {
 		for i := range n.files {
-			if f := &n.files[i]; f.known && set[f.digest] {
+			if f := &n.files[i]; counts(f) && set[f.digest] {
 				items = append(items, item{node: n, file: f})
 			}
 		}
@@ -125,7 +171,7 @@ func (in *intake) take(ctx context.Context, items []item) error {
 		if arena, err = in.read(ctx, it, arena); err != nil {
 			return err
 		}
-		if it.file.fault != nil {
+		if it.file.known = false; it.file.fault != nil {
 			continue
 		}
 		folder.Record(in.clock, it.file.name, it.file.stat, it.file.digest)

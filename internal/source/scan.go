@@ -45,6 +45,8 @@ type node struct {
 	all   bool
 	once  sync.Once
 	whole built
+	// known is set where the folder holds nothing but files that are all in the stat index, and nothing more is in there.
+	known *statindex.Cursor
 }
 
 // file is a file or symlink.
@@ -107,7 +109,7 @@ func (s *scanner) scan(ctx context.Context, first task, workers int) error {
 }
 
 func (s *scanner) work() {
-	buf := make([]byte, 32<<10)
+	own := &scratch{buf: make([]byte, 32<<10)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
@@ -124,7 +126,7 @@ func (s *scanner) work() {
 		s.queue = s.queue[:last]
 		s.busy++
 		s.mu.Unlock()
-		more := s.visit(t, buf)
+		more := s.visit(t, own)
 		s.mu.Lock()
 		s.busy--
 		s.queue = append(s.queue, more...)
@@ -132,6 +134,12 @@ func (s *scanner) work() {
 			s.wake.Broadcast()
 		}
 	}
+}
+
+// scratch is memory that a goroutine uses for one folder after the other.
+type scratch struct {
+	buf      []byte
+	children []child
 }
 
 // visit is the scan of one folder.
@@ -148,7 +156,7 @@ type visit struct {
 	rest  []*state
 }
 
-func (s *scanner) visit(t task, buf []byte) []task {
+func (s *scanner) visit(t task, own *scratch) []task {
 	full := filepath.Join(s.top, filepath.FromSlash(t.node.path))
 	dir, err := openFolder(full)
 	if err != nil {
@@ -167,27 +175,44 @@ func (s *scanner) visit(t task, buf []byte) []task {
 			v.child(child{name: name})
 		}
 	} else {
-		children, err := dir.list(buf)
+		children, err := dir.list(own.buf, own.children[:0])
+		own.children = children
 		if err != nil {
 			t.node.fault = &Error{Path: orTop(t.node.path), Reason: "cannot be read", Err: cause(err)}
 			return nil
 		}
 		slices.SortFunc(children, func(a, b child) int { return strings.Compare(a.name, b.name) })
-		has := func(name string) bool {
-			_, ok := slices.BinarySearchFunc(children, name, func(c child, name string) int { return strings.Compare(c.name, name) })
-			return ok
-		}
-		remembered.Listed(has)
-		v.ownPatterns(has(".gitignore"))
+		v.ownPatterns(has(children, ".gitignore"))
 		t.node.files = make([]file, 0, len(children))
 		for _, c := range children {
 			v.child(c)
 		}
+		v.compare(remembered, children)
 	}
 	if v.newest.Ctime != 0 {
 		s.clock.Observe(v.newest)
 	}
 	return v.more
+}
+
+// compare sees whether the folder is as it is remembered.
+func (v *visit) compare(remembered *statindex.Folder, children []child) {
+	if !v.known.All() {
+		all := slices.Clone(children)
+		remembered.Listed(func(name string) bool { return has(all, name) })
+		return
+	}
+	remembered.Listed(nil) // everything that is remembered is there
+	if v.node.all && len(v.node.folders) == 0 && v.known.Hits() == len(v.node.files) {
+		known := v.known
+		v.node.known = &known
+	}
+}
+
+// has tells whether the name is among the children, which are sorted.
+func has(children []child, name string) bool {
+	_, ok := slices.BinarySearchFunc(children, name, func(c child, name string) int { return strings.Compare(c.name, name) })
+	return ok
 }
 
 func orTop(path string) string {

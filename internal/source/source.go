@@ -18,7 +18,8 @@
 //   - Globs are those of protocol/SPEC.md, section 7, applied in order: a file is selected when the last glob that matches it does
 //     not start with "!". Every glob without "!" must match a file that no later "!" takes away.
 //
-// An unchanged file is not read again, see the room statindex. What is in the store is not put again.
+// An unchanged file is not read again, see the room statindex. What is in the store is not put again. A lazy Snapshotter does not even
+// ask the store for what the index knows: that is what Ensure does, once somebody is about to read what was taken.
 //
 // This package knows neither plans nor runs nor any particular store.
 package source
@@ -51,6 +52,9 @@ type Config struct {
 	// IndexFile is the file that remembers digests from one process to the next. Its folder must be there; it is best on the
 	// file system of the work tree, whose clock it then knows. "" remembers for the life of the Snapshotter.
 	IndexFile string
+	// Lazy lets Snapshot believe that the store has what it ever had, without asking it: files that have not changed are not looked
+	// for, and no Directory is put. Before anything of a snapshot is read from the store, Ensure has to be called.
+	Lazy bool
 	// Warn is told about what does not stop a snapshot, such as a git index that cannot be read. It may be nil, and is called from
 	// several goroutines.
 	Warn func(error)
@@ -61,9 +65,19 @@ type Snapshotter struct {
 	store cas.Store
 	top   string
 	index *statindex.Index
+	lazy  bool
 	warn  func(error)
 	// clock is for Digest: a sample that has become old is as true as a new one, it only settles fewer files.
 	clock func() *statindex.Clock
+
+	mu   sync.Mutex
+	last *taken // nil until there was a Snapshot
+}
+
+// taken is what a Snapshot saw and made. It does not change any more.
+type taken struct {
+	root *node
+	out  *output
 }
 
 // Request is one declared source.
@@ -95,7 +109,7 @@ func Open(cfg Config) (*Snapshotter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open source: %w", err)
 	}
-	s := &Snapshotter{store: cfg.Store, top: top, index: statindex.Open(cfg.IndexFile), warn: cfg.Warn}
+	s := &Snapshotter{store: cfg.Store, top: top, index: statindex.Open(cfg.IndexFile), lazy: cfg.Lazy, warn: cfg.Warn}
 	if s.warn == nil {
 		s.warn = func(error) {}
 	}
@@ -117,7 +131,7 @@ func (s *Snapshotter) Close(ctx context.Context) error {
 
 // Snapshot takes all requests of a run, in one walk, and returns their results in the same order. What is wrong with one
 // request is in its result; the error is for what stops all of them: the store, or a cancelled context. Everything in the
-// snapshots is in the store when Snapshot returns, and durable after the store's next Flush.
+// snapshots is in the store when Snapshot returns (or, if it is lazy, when Ensure does), and durable after the store's next Flush.
 func (s *Snapshotter) Snapshot(ctx context.Context, requests []Request) ([]Result, error) {
 	distinct, which := s.compile(requests)
 	root, err := s.walk(ctx, distinct)
@@ -129,14 +143,39 @@ func (s *Snapshotter) Snapshot(ctx context.Context, requests []Request) ([]Resul
 	if err := buildAll(ctx, root, distinct, out, results); err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
-	if err := out.put(ctx); err != nil {
-		return nil, fmt.Errorf("snapshot: %w", err)
+	if !s.lazy {
+		if err := out.put(ctx); err != nil {
+			return nil, fmt.Errorf("snapshot: %w", err)
+		}
 	}
+	s.mu.Lock()
+	s.last = &taken{root: root, out: out}
+	s.mu.Unlock()
 	all := make([]Result, len(requests))
 	for i, w := range which {
 		all[i] = results[w]
 	}
 	return all, nil
+}
+
+// Ensure sees to it that the store has everything of the last Snapshot, and durably so after its next Flush: it asks for every file and
+// Directory, and puts again what is missing or was written to since. It may be called as often as anything turns out to be lost. A file
+// that has to be read for this and is not what it was when the snapshot was taken is an *Error that says so.
+func (s *Snapshotter) Ensure(ctx context.Context) error {
+	s.mu.Lock()
+	last := s.last
+	s.mu.Unlock()
+	if last == nil {
+		return ctx.Err()
+	}
+	in := intake{store: s.store, index: s.index, clock: s.index.Clock(), top: s.top}
+	if err := in.restore(ctx, last.root); err != nil {
+		return fmt.Errorf("ensure the snapshot: %w", err)
+	}
+	if err := last.out.put(ctx); err != nil {
+		return fmt.Errorf("ensure the snapshot: %w", err)
+	}
+	return nil
 }
 
 // compile returns the distinct requests and which of them each request is.
@@ -227,7 +266,7 @@ func (s *Snapshotter) walk(ctx context.Context, requests []*request) (*node, err
 	if err := sc.scan(ctx, task{node: root, states: states, chain: chain}, runtime.GOMAXPROCS(0)); err != nil {
 		return nil, err
 	}
-	in := intake{store: s.store, index: s.index, clock: sc.clock, top: s.top}
+	in := intake{store: s.store, index: s.index, clock: sc.clock, top: s.top, believe: s.lazy}
 	return root, in.run(ctx, root)
 }
 

@@ -13,18 +13,12 @@ import (
 	"slices"
 )
 
-// The file: magic, the length and the checksum of the table, the table, and then one section for each of its folders:
-//
-//	table:   for each folder, sorted: uvarint length and bytes of its path, uvarint number of entries, uvarint length and
-//	         4 bytes checksum of its section
-//	section: for each file, sorted: uvarint length and bytes of its name, then size, mtime, ctime and inode (8 bytes each),
-//	         mode (4), SHA-256 (32)
-//
-// Numbers are little-endian, checksums CRC-32C. A change of the format changes the magic.
+// The file: magic, the length and the checksum of the table, the table, and then one section for each of its folders. The table has, for
+// each folder, sorted: uvarint length and bytes of its path, uvarint number of entries, uvarint length and 4 bytes checksum of its
+// section. Numbers are little-endian, checksums CRC-32C. A change of the format changes the magic.
 const (
-	magic      = "towstat\x01"
+	magic      = "towstat\x02"
 	headerSize = len(magic) + 8
-	fixedSize  = 8*4 + 4 + 32
 	maxName    = 1 << 16
 )
 
@@ -104,53 +98,8 @@ func decodeTable(data []byte) (map[string]*Folder, bool) {
 	return folders, true
 }
 
-// decodeEntries returns nothing for a section that is damaged.
-func decodeEntries(raw []byte, sum uint32, count int) []entry {
-	if checksum(raw) != sum || count > len(raw)/fixedSize {
-		return nil
-	}
-	text := string(raw)
-	entries := make([]entry, 0, count)
-	d := decoder{b: raw, ok: true}
-	for range count {
-		length := d.number(maxName)
-		at := len(raw) - len(d.b)
-		d.take(length)
-		b := d.take(fixedSize)
-		if !d.ok {
-			return nil
-		}
-		e := entry{name: text[at : at+length], stat: Stat{
-			Size:  int64(binary.LittleEndian.Uint64(b)),
-			Mtime: int64(binary.LittleEndian.Uint64(b[8:])),
-			Ctime: int64(binary.LittleEndian.Uint64(b[16:])),
-			Inode: binary.LittleEndian.Uint64(b[24:]),
-			Mode:  binary.LittleEndian.Uint32(b[32:]),
-		}}
-		copy(e.hash[:], b[36:])
-		entries = append(entries, e)
-	}
-	return entries
-}
-
-func encodeEntries(entries []entry) []byte {
-	b := make([]byte, 0, len(entries)*(fixedSize+24))
-	for i := range entries {
-		e := &entries[i]
-		b = binary.AppendUvarint(b, uint64(len(e.name)))
-		b = append(b, e.name...)
-		b = binary.LittleEndian.AppendUint64(b, uint64(e.stat.Size))
-		b = binary.LittleEndian.AppendUint64(b, uint64(e.stat.Mtime))
-		b = binary.LittleEndian.AppendUint64(b, uint64(e.stat.Ctime))
-		b = binary.LittleEndian.AppendUint64(b, e.stat.Inode)
-		b = binary.LittleEndian.AppendUint32(b, e.stat.Mode)
-		b = append(b, e.hash[:]...)
-	}
-	return b
-}
-
-// section returns the bytes to save for the folder, none where there is nothing to remember.
-func (f *Folder) section(path string) (raw []byte, sum uint32, count int) {
+// save returns the bytes to save for the folder, none where there is nothing to remember.
+func (f *Folder) save(path string) (raw []byte, sum uint32, count int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.used {
@@ -161,12 +110,14 @@ func (f *Folder) section(path string) (raw []byte, sum uint32, count int) {
 		return f.raw, f.sum, f.count
 	}
 	f.merge()
-	entries := f.sorted
-	if f.listed != nil {
-		entries = slices.DeleteFunc(slices.Clone(entries), func(e entry) bool { return !f.listed(e.name) })
+	s := f.section
+	if s != nil && f.listed != nil && !s.each(f.listed) {
+		s = encode(slices.DeleteFunc(s.entries(), func(e entry) bool { return !f.listed(e.name) }))
 	}
-	raw = encodeEntries(entries)
-	return raw, checksum(raw), len(entries)
+	if s == nil {
+		return nil, 0, 0
+	}
+	return s.raw, checksum(s.raw), s.count
 }
 
 // Save writes the index to its file if it has learnt anything. The file is replaced in one step, so that another process
@@ -184,7 +135,7 @@ func (x *Index) Save() (err error) {
 		x.mu.Lock()
 		f := x.folders[path]
 		x.mu.Unlock()
-		raw, sum, count := f.section(path)
+		raw, sum, count := f.save(path)
 		if count == 0 || len(path) > maxName {
 			continue
 		}

@@ -13,8 +13,8 @@
 package statindex
 
 import (
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -77,14 +77,14 @@ type Index struct {
 type Folder struct {
 	index *Index
 
-	mu     sync.Mutex
-	raw    []byte  // as in the file, until somebody asks
-	sum    uint32  // of raw
-	count  int     // of entries in raw
-	sorted []entry // once raw has been decoded; replaced, never changed
-	added  map[string]entry
-	listed func(name string) bool // what the folder holds, if that is known
-	used   bool
+	mu      sync.Mutex
+	raw     []byte   // as in the file, until somebody asks
+	sum     uint32   // of raw
+	count   int      // of entries in raw
+	section *section // once raw has been checked; replaced, never changed
+	added   map[string]entry
+	listed  func(name string) bool // what the folder holds, if that is known
+	used    bool
 }
 
 // Folder returns the part for the folder with that absolute path.
@@ -99,24 +99,19 @@ func (x *Index) Folder(path string) *Folder {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.used = true
-	f.decode()
+	f.check()
 	return f
 }
 
-// decode needs f.mu.
-func (f *Folder) decode() {
+// check makes a section of raw, unless it is damaged. It needs f.mu.
+func (f *Folder) check() {
 	if f.raw == nil {
 		return
 	}
-	f.sorted = decodeEntries(f.raw, f.sum, f.count)
+	if checksum(f.raw) == f.sum {
+		f.section = newSection(f.raw, f.count)
+	}
 	f.raw = nil
-}
-
-// Cursor looks up the names of one folder, fastest in ascending order. It is for one goroutine and does not see what is recorded
-// after it was made.
-type Cursor struct {
-	sorted []entry
-	at     int
 }
 
 // Cursor returns a cursor.
@@ -124,24 +119,7 @@ func (f *Folder) Cursor() Cursor {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.merge()
-	return Cursor{sorted: f.sorted}
-}
-
-// Lookup returns the digest of the file, if it is known and nothing about the file has changed.
-func (c *Cursor) Lookup(name string, s Stat) (digest.Digest, bool) {
-	i, ok := c.at, c.at < len(c.sorted) && c.sorted[c.at].name == name
-	if !ok {
-		i, ok = slices.BinarySearchFunc(c.sorted, name, func(e entry, name string) int { return strings.Compare(e.name, name) })
-	}
-	c.at = i
-	if !ok {
-		return digest.Digest{}, false
-	}
-	c.at++
-	if e := &c.sorted[i]; e.stat.Same(s) {
-		return digest.Digest{Hash: e.hash, Size: s.Size}, true
-	}
-	return digest.Digest{}, false
+	return Cursor{folder: f, section: f.section}
 }
 
 // Record remembers the digest of a file whose Stat was s both before and after it was read, unless s is too recent: clock must
@@ -159,27 +137,19 @@ func (f *Folder) Record(clock *Clock, name string, s Stat, d digest.Digest) {
 	f.index.dirty.Store(true)
 }
 
-// Listed tells what the folder holds; when the index is saved, what it does not hold is forgotten.
+// Listed tells what the folder holds; when the index is saved, what it does not hold is forgotten. nil forgets nothing.
 func (f *Folder) Listed(has func(name string) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.listed = has
 }
 
-// merge puts what was added into a new sorted slice. It needs f.mu.
+// merge puts what was added into a new section. It needs f.mu.
 func (f *Folder) merge() {
 	if len(f.added) == 0 {
 		return
 	}
-	all := make([]entry, 0, len(f.sorted)+len(f.added))
-	for _, e := range f.sorted {
-		if _, ok := f.added[e.name]; !ok {
-			all = append(all, e)
-		}
-	}
-	for _, e := range f.added {
-		all = append(all, e)
-	}
-	slices.SortFunc(all, func(a, b entry) int { return strings.Compare(a.name, b.name) })
-	f.sorted, f.added = all, nil
+	all := slices.DeleteFunc(f.section.entries(), func(e entry) bool { _, ok := f.added[e.name]; return ok })
+	f.section = encode(slices.AppendSeq(all, maps.Values(f.added)))
+	f.added = nil
 }

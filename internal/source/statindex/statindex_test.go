@@ -286,8 +286,19 @@ func FuzzOpen(f *testing.F) {
 			if !ok {
 				t.Error("folders of a damaged table")
 			}
-			decodeEntries(folder.raw, checksum(folder.raw), folder.count)
+			walk(newSection(folder.raw, folder.count))
 		}
-		decodeEntries(data, checksum(data), len(data)/fixedSize)
+		walk(newSection(data, len(data)/(entrySize+1)))
 	})
+}
+
+// walk touches everything that a section hands out.
+func walk(s *section) {
+	if s == nil {
+		return
+	}
+	for _, e := range s.entries() {
+		s.find(e.name)
+	}
+	s.whole()
 }
