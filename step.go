@@ -204,8 +204,9 @@ func sizeOf(field, text string) (int64, error) {
 	return n, nil
 }
 
-// Tool looks a program up in the engine's own PATH and returns the path of its
-// real file. The tool becomes an input of the stage: a cached result is not
+// Tool looks a program up in the engine's own PATH, or takes an absolute path, and
+// returns the path of its real file. The steps that the stage runs afterwards see it,
+// with the installation that it belongs to. The tool becomes an input of the stage: a cached result is not
 // served once the tool has changed.
 func Tool(ctx context.Context, name string) (string, error) {
 	result, err := request[protocol.ToolFindResult](ctx, fmt.Sprintf("find the tool %q", name), protocol.MethodToolFind,

@@ -392,7 +392,8 @@ type ReportParseResult struct {
 	Value TestReport `json:"value"`
 }
 
-// ToolFindParams looks a program up in the engine's PATH.
+// ToolFindParams looks a program up in the engine's PATH; an absolute path is
+// taken as it is.
 type ToolFindParams struct {
 	Call uint64 `json:"call"`
 	Name string `json:"name"`

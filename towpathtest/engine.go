@@ -144,7 +144,7 @@ func (r *RunRule) Fails(err error) {
 	r.does = func(Step) (Result, error) { return Result{}, err }
 }
 
-// OnTool lets towpath.Tool find a program.
+// OnTool lets towpath.Tool find a program. An absolute path is found where it is.
 func (e *Engine) OnTool(name, path string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -302,6 +302,9 @@ func (e *Engine) answer(method string, text []byte) (any, error) {
 	case protocol.MethodToolFind:
 		return with(text, func(p protocol.ToolFindParams) (protocol.ToolFindResult, error) {
 			path, ok := e.tools[p.Name]
+			if !ok && filepath.IsAbs(p.Name) {
+				path, ok = p.Name, true
+			}
 			if !ok {
 				return protocol.ToolFindResult{}, protocol.Errorf(protocol.CodeNotFound, "no tool %q: the test can set one with OnTool", p.Name)
 			}

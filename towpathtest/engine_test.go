@@ -271,6 +271,13 @@ func TestReportsToolsAndLogs(t *testing.T) {
 	if path, err := towpath.Tool(ctx, "git"); err != nil || path != "/usr/bin/git" {
 		t.Errorf("Tool = %q, %v", path, err)
 	}
+	absolute, err := filepath.Abs("hg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if path, err := towpath.Tool(ctx, absolute); err != nil || path != absolute {
+		t.Errorf("Tool of an absolute path = %q, %v", path, err)
+	}
 	if _, err := towpath.Tool(ctx, "hg"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a tool that is not there: %v", err)
 	}

@@ -87,14 +87,24 @@ func (t *tools) look(ctx context.Context, name, search string) (toolUse, error) 
 		return toolUse{Name: name, Search: search, Path: real, Digest: d}, nil
 	}
 	return toolUse{}, &protocol.Error{
-		Code: protocol.CodeNotFound, Message: fmt.Sprintf("the tool %q was not found in PATH", name), Hint: "install it, or add its folder to PATH",
+		Code: protocol.CodeNotFound, Message: notFound(name), Hint: "install it, or add its folder to PATH",
 	}
 }
 
-// checkToolName refuses what is no name of a program in PATH.
+func notFound(name string) string {
+	if filepath.IsAbs(name) {
+		return fmt.Sprintf("there is no program %q", name)
+	}
+	return fmt.Sprintf("the tool %q was not found in PATH", name)
+}
+
+// checkToolName refuses what is neither the name of a program in PATH nor an absolute path.
 func checkToolName(name string) error {
+	if filepath.IsAbs(name) && !strings.Contains(name, "\x00") {
+		return nil
+	}
 	if name == "" || strings.ContainsAny(name, "/\x00") || strings.ContainsRune(name, filepath.Separator) {
-		return invalid("%q is no name of a tool: it is looked up in PATH", name)
+		return invalid("%q is no name of a tool: it is looked up in PATH, unless it is an absolute path", name)
 	}
 	return nil
 }

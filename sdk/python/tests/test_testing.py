@@ -168,6 +168,7 @@ def test_tools() -> None:
     with FakeEngine() as engine:
         engine.on_tool("git", "/usr/bin/git")
         assert tool("git").wait() == "/usr/bin/git"
+        assert tool("/opt/bin/hg").wait() == "/opt/bin/hg"
         with pytest.raises(OperationError, match="there is no tool 'hg'"):
             tool("hg").wait()
 

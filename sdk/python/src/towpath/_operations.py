@@ -95,9 +95,10 @@ def run(
 
 
 def tool(name: str) -> Pending[str]:
-    """Find a program in the engine's `PATH` and return its absolute path.
+    """Find a program in the engine's `PATH`, or at an absolute path, and return the path of its real file.
 
-    The program becomes an input of the stage: a cached result is not served once it has changed.
+    The steps that the stage runs afterwards see it, with the installation that it belongs to. It becomes an input of the stage: a
+    cached result is not served once it has changed.
 
     Raises:
         OperationError: There is no such program.

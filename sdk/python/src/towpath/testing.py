@@ -157,7 +157,7 @@ class FakeEngine:
         return rule
 
     def on_tool(self, name: str, path: str) -> None:
-        """Have `tool(name)` find `path`."""
+        """Have `tool(name)` find `path`. An absolute path is found where it is."""
         self._tools[name] = path
 
     # Content
@@ -206,6 +206,8 @@ class FakeEngine:
 
     def _find(self, params: Mapping[str, Any]) -> dict[str, Any]:
         name = params["name"]
+        if name not in self._tools and os.path.isabs(name):
+            return {"path": name}
         if name not in self._tools:
             raise OperationError(f"there is no tool {name!r}", code="not_found", hint="script it: engine.on_tool(name, path)")
         return {"path": self._tools[name]}
