@@ -46,7 +46,7 @@ func run() int {
 	ctx, stop := interruptible()
 	defer stop()
 	app := &cli.App{
-		Stdout: os.Stdout, Stderr: os.Stderr, Dir: dir, Lookup: os.LookupEnv, Now: time.Now, Version: version,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Dir: dir, Lookup: os.LookupEnv, Now: time.Now, Version: version,
 		PythonSDK: sdk.Python(), GoSDK: towpath.SDKSource(), Open: open,
 	}
 	return app.Main(ctx, os.Args[1:])

@@ -26,11 +26,14 @@ import (
 	"github.com/towpath/towpath/internal/plan"
 	"github.com/towpath/towpath/internal/session"
 	"github.com/towpath/towpath/internal/source"
+	"github.com/towpath/towpath/internal/watch"
 )
 
 // App is what the commands need of their surroundings.
 type App struct {
 	Stdout, Stderr *os.File
+	// Stdin is what a person types, for the commands that take it; nil is nothing.
+	Stdin *os.File
 	// Dir is the working directory.
 	Dir string
 	// Lookup is os.LookupEnv or its like.
@@ -147,6 +150,7 @@ func hint(err error) string {
 		setting *config.Error
 		missing *history.NotFoundError
 		usage   *usageError
+		limit   *watch.LimitError
 	)
 	switch {
 	case errors.As(err, &setting):
@@ -155,6 +159,8 @@ func hint(err error) string {
 		return missing.Hint
 	case errors.As(err, &usage):
 		return usage.hint
+	case errors.As(err, &limit):
+		return limit.Hint
 	}
 	return engine.Hint(err)
 }
@@ -189,9 +195,9 @@ Start with "tow init python" or "tow init go", then "tow run".`,
 	root.SetHelpCommandGroupID("tow")
 	root.SetCompletionCommandGroupID("tow")
 	for group, commands := range map[string][]*cobra.Command{
-		"run":  {a.runCommand(), a.explainCommand(), a.logsCommand(), a.runsCommand(), a.artifactsCommand()},
+		"run":  {a.runCommand(), a.explainCommand(), a.shellCommand(), a.logsCommand(), a.runsCommand(), a.artifactsCommand()},
 		"plan": {a.initCommand(), a.checkCommand(), a.stagesCommand(), a.graphCommand()},
-		"tow":  {a.cacheCommand(), a.sdkCommand(), a.versionCommand()},
+		"tow":  {a.doctorCommand(), a.cacheCommand(), a.sdkCommand(), a.versionCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group
@@ -277,11 +283,36 @@ func (a *App) open() (*workplace, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.workplace(settings, p, stores), nil
+}
+
+func (a *App) workplace(settings config.Settings, p session.Program, stores *Stores) *workplace {
 	return &workplace{settings: settings, program: p, stores: stores, session: session.Config{
 		CacheDir: settings.CacheDir, Python: settings.Python, Version: a.Version, Lookup: a.Lookup, Digest: stores.Sources.Digest,
 		PythonSDK: a.PythonSDK, GoSDK: a.GoSDK,
 		Output: func(_, line string) { fmt.Fprintln(a.Stderr, line) },
-	}}, nil
+	}}
+}
+
+// checkIsolation refuses a machine that cannot keep steps apart as the settings insist.
+func (w *workplace) checkIsolation() error {
+	if w.settings.Isolation != config.IsolationSandbox || w.stores.Executor.Isolation() == config.IsolationSandbox {
+		return nil
+	}
+	e := &usageError{
+		text: "the setting isolation is sandbox, and this machine has no sandbox for steps",
+		hint: "`tow doctor` tells more; with `--isolation auto` steps run in a workspace, and share no results with those of a sandbox",
+	}
+	for _, gap := range w.stores.Executor.Gaps() {
+		if gap.Weak {
+			e.text += ": " + gap.Why
+			if gap.Remedy != "" {
+				e.hint = gap.Remedy + "; " + e.hint
+			}
+			break
+		}
+	}
+	return e
 }
 
 // settings reads the settings for a program in these folders.

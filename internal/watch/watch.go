@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"github.com/fsnotify/fsnotify"
@@ -27,17 +28,18 @@ type Folder struct {
 	Deep bool
 }
 
-// Watcher watches folders. It is for one goroutine.
+// Watcher watches folders. While one goroutine waits in Next, others may call Watch.
 type Watcher struct {
 	skip   func(path string, dir bool) bool
 	system *fsnotify.Watcher
 	pace   pace
 
+	mu      sync.Mutex
 	folders []Folder
 	watched map[string]bool // the folders that the system watches
 }
 
-// New returns a Watcher of nothing. What skip holds for is left out, with all that is below it; it may be nil.
+// New returns a Watcher of nothing. What skip holds for is left out, with all that is below it; it may be nil, and has to be safe for concurrent use.
 func New(skip func(path string, dir bool) bool) (*Watcher, error) {
 	system, err := fsnotify.NewBufferedWatcher(1024)
 	if err != nil {
@@ -85,12 +87,16 @@ func limited(what string, err error) error {
 
 // Watch replaces what is watched.
 func (w *Watcher) Watch(folders []Folder) error {
+	w.mu.Lock()
 	w.folders = folders
+	w.mu.Unlock()
 	return w.renew()
 }
 
 // renew makes the system watch what is there now of the folders.
 func (w *Watcher) renew() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	wanted := map[string]bool{}
 	for _, f := range w.folders {
 		at := existing(f.Path)

@@ -1,0 +1,381 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+
+	"github.com/towpath/towpath/internal/config"
+	"github.com/towpath/towpath/internal/engine"
+	"github.com/towpath/towpath/internal/event"
+	"github.com/towpath/towpath/internal/session"
+	"github.com/towpath/towpath/internal/source/gitignore"
+	"github.com/towpath/towpath/internal/watch"
+)
+
+// errSaved ends a run during which a file was saved.
+var errSaved = errors.New("a file was saved")
+
+// sight is what a run would start from, as far as it can be seen.
+type sight struct {
+	program  session.Program
+	settings config.Settings
+	inputs   engine.Inputs
+	// err is what is wrong with the pipeline.
+	err error
+}
+
+// same tells whether a run would start from the same, or be refused for the same reason.
+func (s sight) same(t sight) bool {
+	if s.err != nil && t.err != nil {
+		return s.err.Error() == t.err.Error()
+	}
+	return s.err == nil && t.err == nil && s.inputs.Digest == t.inputs.Digest && reflect.DeepEqual(s.settings, t.settings)
+}
+
+// rerunner runs again and again.
+type rerunner struct {
+	app     *App
+	options runOptions
+	watcher *watch.Watcher
+	ignored *ignored
+	changes chan watch.Change
+	broken  chan error
+	// seen is what the run that is going on, or the last one, started from.
+	seen sight
+	// result and err are how it ended.
+	result engine.Result
+	err    error
+}
+
+// watch runs, waits until something is saved that matters, and runs again, until ctx ends.
+//
+// Whether a save matters is not decided by names but by looking again: only where the program, the selected stages, their parameters or the digest of
+// their sources came out different, or a result cannot be used any more, is there another run.
+func (a *App) watch(ctx context.Context, o runOptions) error {
+	p, err := session.Find(a.Dir, a.file)
+	if err != nil {
+		return err
+	}
+	settings, err := a.settings(p.Root, p.Repository)
+	if err != nil {
+		return err
+	}
+	r := &rerunner{
+		app: a, options: o, changes: make(chan watch.Change, 1), broken: make(chan error, 1),
+		ignored: &ignored{top: p.Repository, ours: []string{settings.CacheDir, settings.StateDir}},
+	}
+	if r.watcher, err = watch.New(r.ignored.skip); err != nil {
+		return err
+	}
+	if err := r.watcher.Watch([]watch.Folder{{Path: p.Root, Deep: true}}); err != nil {
+		return errors.Join(err, r.watcher.Close())
+	}
+	inner, stop := context.WithCancel(ctx)
+	var listening sync.WaitGroup
+	listening.Go(func() { r.listen(inner) })
+	err = r.loop(ctx)
+	stop()
+	listening.Wait()
+	return errors.Join(err, r.watcher.Close())
+}
+
+// listen passes changes on. Those that nobody has taken yet become one.
+func (r *rerunner) listen(ctx context.Context) {
+	for {
+		c, err := r.watcher.Next(ctx)
+		if err != nil {
+			r.broken <- err
+			return
+		}
+		select {
+		case before := <-r.changes:
+			c.Paths, c.Lost = append(before.Paths, c.Paths...), c.Lost || before.Lost
+		default:
+		}
+		r.changes <- c
+	}
+}
+
+func (r *rerunner) loop(ctx context.Context) error {
+	for {
+		r.seen = r.look(ctx)
+		if err := r.follow(); err != nil {
+			return err
+		}
+		again, err := r.once(ctx)
+		if err != nil {
+			return err
+		}
+		if again {
+			continue
+		}
+		fmt.Fprintln(r.app.Stderr, "tow: waiting for a file to be saved; Ctrl-C ends")
+		for !again {
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case err := <-r.broken:
+				return err
+			case c := <-r.changes:
+				if again, err = r.matters(ctx, c); err != nil {
+					return err
+				}
+				r.tell(c, again)
+			}
+		}
+	}
+}
+
+// once does one run, and tells whether something was saved meanwhile that makes another one necessary.
+func (r *rerunner) once(ctx context.Context) (again bool, err error) {
+	running, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ended := make(chan struct{})
+	r.result = engine.Result{}
+	go func() {
+		defer close(ended)
+		r.err = r.app.with(running, func(w *workplace) error {
+			var err error
+			r.result, err = r.app.runOnce(running, w, r.options)
+			return err
+		})
+	}()
+	for {
+		select {
+		case <-ended:
+			return again, r.report(ctx, again)
+		case err := <-r.broken:
+			cancel(err)
+			<-ended
+			return false, err
+		case c := <-r.changes:
+			if again || r.look(ctx).same(r.seen) {
+				continue
+			}
+			again = true
+			r.tell(c, true)
+			if !r.seen.inputs.Effects {
+				cancel(errSaved)
+			}
+		}
+	}
+}
+
+// report tells why a run did not begin, and returns what ends all of it.
+func (r *rerunner) report(ctx context.Context, again bool) error {
+	if ctx.Err() != nil {
+		if r.result.ExitCode == engine.ExitCancelled {
+			return &exitError{engine.ExitCancelled} // the run has said so
+		}
+		return context.Cause(ctx)
+	}
+	usage, wrong := errors.AsType[*usageError](r.err)
+	switch {
+	case r.err == nil, again && errors.Is(r.err, errSaved):
+		return nil
+	case wrong:
+		return usage // what was typed does not become right by saving files
+	}
+	r.app.complain(r.err)
+	return nil
+}
+
+// look finds out what a run would start from now.
+func (r *rerunner) look(ctx context.Context) sight {
+	var s sight
+	var printed []string
+	s.err = r.app.with(ctx, func(w *workplace) error {
+		w.session.Output = func(_, line string) { printed = append(printed, line) }
+		s.program, s.settings = w.program, w.settings
+		request, err := w.request(r.options)
+		if err != nil {
+			return err
+		}
+		s.inputs, err = r.app.engine(w).Inputs(ctx, request)
+		return err
+	})
+	if s.err == nil { // else the run will say it
+		for _, line := range printed {
+			fmt.Fprintln(r.app.Stderr, line)
+		}
+	}
+	return s
+}
+
+// follow watches what the run starts from. The folder of the program is watched whole, since functions may read more there than was declared.
+func (r *rerunner) follow() error {
+	if r.seen.err != nil {
+		return nil // what was watched stays
+	}
+	p := r.seen.program
+	folders := []watch.Folder{{Path: p.Root, Deep: true}}
+	for _, g := range r.seen.inputs.Globs {
+		if !strings.HasPrefix(g, "!") {
+			folders = append(folders, watch.Folder{Path: filepath.Join(p.Repository, filepath.FromSlash(fixedPart(g))), Deep: true})
+		}
+	}
+	for _, path := range r.seen.inputs.Files {
+		folders = append(folders, watch.Folder{Path: filepath.Dir(path)})
+	}
+	for _, folder := range []string{p.Repository, p.Root} { // settings may come
+		folders = append(folders, watch.Folder{Path: folder})
+	}
+	return r.watcher.Watch(folders)
+}
+
+// fixedPart returns what all matches of a glob are, or are below.
+func fixedPart(glob string) string {
+	i := strings.IndexAny(glob, `*?[{\`)
+	if i < 0 {
+		return glob
+	}
+	return glob[:max(strings.LastIndexByte(glob[:i], '/'), 0)]
+}
+
+// matters tells whether a save makes another run necessary.
+func (r *rerunner) matters(ctx context.Context, c watch.Change) (bool, error) {
+	if now := r.look(ctx); !now.same(r.seen) {
+		return true, context.Cause(ctx)
+	}
+	if r.result.ExitCode != engine.ExitOK && (c.Lost || r.isCode(c.Paths)) {
+		return true, nil // a function that failed has not told what it read
+	}
+	var stale bool
+	err := r.app.with(ctx, func(w *workplace) error {
+		succeeded, err := r.succeeded(ctx, w)
+		if err != nil || len(succeeded) == 0 {
+			return err
+		}
+		request, err := w.request(r.options)
+		if err != nil {
+			return err
+		}
+		request.NoCache = false
+		all, err := r.app.engine(w).Explain(ctx, request)
+		for _, x := range all {
+			stale = stale || x.State == "runs" && succeeded[x.Stage]
+		}
+		return err
+	})
+	return stale, err
+}
+
+// isCode tells whether one of the paths may be part of the pipeline program.
+func (r *rerunner) isCode(paths []string) bool {
+	suffix := ".py"
+	if r.seen.program.Language == session.Go {
+		suffix = ".go"
+	}
+	for _, p := range paths {
+		if strings.HasSuffix(p, suffix) {
+			return true
+		}
+	}
+	return false
+}
+
+// succeeded names the stages of the last run that have a result, which are all that succeeded but effects.
+func (r *rerunner) succeeded(ctx context.Context, w *workplace) (map[string]bool, error) {
+	out := map[string]bool{}
+	if r.result.Run == "" {
+		return out, nil
+	}
+	err := w.stores.History.Events(ctx, r.result.Run, func(rec event.Record) error {
+		if e, ok := rec.Event.(event.StageFinished); ok && e.Outcome.OK() && e.Key != "" {
+			out[e.Stage] = true
+		}
+		return nil
+	})
+	return out, err
+}
+
+// tell says what was saved. What does not matter is said only to those who want to know more.
+func (r *rerunner) tell(c watch.Change, matters bool) {
+	what := "something"
+	if len(c.Paths) > 0 {
+		what = c.Paths[0]
+		if rel, err := filepath.Rel(r.app.Dir, what); err == nil {
+			what = rel
+		}
+		if n := len(c.Paths) - 1; n > 0 {
+			what = fmt.Sprintf("%s and %d more", what, n)
+		}
+	}
+	switch {
+	case matters:
+		fmt.Fprintf(r.app.Stderr, "tow: %s changed; running again\n", shellWord(what))
+	case r.options.verbose:
+		fmt.Fprintf(r.app.Stderr, "tow: %s changed, and nothing that the stages depend on\n", shellWord(what))
+	}
+}
+
+// ignored tells what need not be watched: what git ignores, git's own files, and the stores of tow.
+type ignored struct {
+	top  string
+	ours []string
+
+	mu     sync.Mutex
+	chains map[string]*gitignore.Chain // by folder, relative to top
+}
+
+// skip implements what watch asks. It is asked about a folder before it is asked about what is in it.
+func (g *ignored) skip(path string, dir bool) bool {
+	name := filepath.Base(path)
+	if name == ".git" || name == "__pycache__" {
+		return true
+	}
+	for _, folder := range g.ours {
+		if path == folder || strings.HasPrefix(path, folder+string(filepath.Separator)) {
+			return true
+		}
+	}
+	rel, err := filepath.Rel(g.top, path)
+	if err != nil || rel == "." || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if name == ".gitignore" {
+		g.chains = nil // it may say something else now
+		return false
+	}
+	rel = filepath.ToSlash(rel)
+	folder := ""
+	if i := strings.LastIndexByte(rel, '/'); i >= 0 {
+		folder = rel[:i]
+	}
+	return g.chain(folder).Ignored(rel, dir)
+}
+
+// chain returns the patterns that hold in a folder.
+func (g *ignored) chain(folder string) *gitignore.Chain {
+	if c, ok := g.chains[folder]; ok {
+		return c
+	}
+	var above *gitignore.Chain
+	if folder != "" {
+		up := ""
+		if i := strings.LastIndexByte(folder, '/'); i >= 0 {
+			up = folder[:i]
+		}
+		above = g.chain(up)
+	} else if b, err := os.ReadFile(filepath.Join(g.top, ".git", "info", "exclude")); err == nil {
+		above = above.With("", gitignore.Parse(".git/info/exclude", b))
+	}
+	c := above
+	if b, err := os.ReadFile(filepath.Join(g.top, filepath.FromSlash(folder), ".gitignore")); err == nil && !bytes.ContainsRune(b, 0) {
+		c = above.With(folder, gitignore.Parse(folder+"/.gitignore", b))
+	}
+	if g.chains == nil {
+		g.chains = map[string]*gitignore.Chain{}
+	}
+	g.chains[folder] = c
+	return c
+}
