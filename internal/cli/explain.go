@@ -15,14 +15,21 @@ import (
 
 func (a *App) explainCommand() *cobra.Command {
 	var params []string
-	var asJSON bool
+	var ref string
+	var asJSON, steps bool
 	c := &cobra.Command{
 		Use:   "explain STAGE…",
-		Short: "Say whether stages would run now, and why",
+		Short: "Say whether stages would run now, and why, and why their steps ran",
 		Long: `Say for stages whether "tow run" would run them now, and which input, file, parameter or
 part of the pipeline program changed since they last ran. Nothing is run. STAGE may be an
-element of a fanned-out stage, such as test[0].`,
+element of a fanned-out stage, such as test[0].
+
+What steps a stage has is known only when it is called. So for steps this says what the last
+call did: which commands were run, and what was different from the call before: an argument,
+a variable, an input file, a tool. With --run it says the same of an earlier run.`,
 		Example: `  tow explain test
+  tow explain test --steps
+  tow explain test --run 20260102-1504
   tow explain wheel -P version=1.2 --json`,
 		Args:              args(1, -1, "at least one stage"),
 		ValidArgsFunction: a.completeElements,
@@ -31,7 +38,13 @@ element of a fanned-out stage, such as test[0].`,
 			if err != nil {
 				return err
 			}
+			if ref != "" && len(params) > 0 {
+				return &usageError{text: "-P says what a run would do now, and --run is about one that has been", hint: "leave one of them out"}
+			}
 			return a.with(c.Context(), func(w *workplace) error {
+				if ref != "" {
+					return a.explainRun(c.Context(), w.stores.History, ref, targets, asJSON)
+				}
 				stages, err := withoutElements(c.Context(), w, targets)
 				if err != nil {
 					return err
@@ -43,15 +56,21 @@ element of a fanned-out stage, such as test[0].`,
 				if err := checkElements(all, targets); err != nil {
 					return err
 				}
-				if asJSON {
-					return printJSON(a.Stdout, all)
+				full, err := withSteps(c.Context(), w.stores.History, all)
+				if err != nil {
+					return err
 				}
-				a.printExplanations(all, targets)
+				if asJSON {
+					return printJSON(a.Stdout, full)
+				}
+				a.printExplanations(full, targets, steps)
 				return nil
 			})
 		},
 	}
 	c.Flags().StringArrayVarP(&params, "param", "P", nil, "give a parameter its value, as `name=value`")
+	c.Flags().BoolVar(&steps, "steps", false, "tell every step of the last call, cached ones as well, with all reasons")
+	c.Flags().StringVar(&ref, "run", "", "tell what this `run` did and why: an id, the beginning of one, or latest")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, for all stages that are needed")
 	return c
 }
@@ -101,8 +120,8 @@ func checkElements(all []engine.Explanation, targets []string) error {
 	return nil
 }
 
-// printExplanations prints those of the targets, and of the stages before them that run.
-func (a *App) printExplanations(all []engine.Explanation, targets []string) {
+// printExplanations prints those of the targets, with the steps of their last call, and of the stages before them that run.
+func (a *App) printExplanations(all []explained, targets []string, steps bool) {
 	for _, x := range all {
 		stage, isElement := element(x.Stage)
 		asked, sibling := false, false
@@ -122,6 +141,10 @@ func (a *App) printExplanations(all []engine.Explanation, targets []string) {
 			}
 		case x.State == "unknown" && asked:
 			fmt.Fprintf(a.Stdout, "%s runs if the result of %s changes\n", x.Stage, strings.Join(x.After, " or "))
+		}
+		if asked && len(x.Steps) > 0 {
+			fmt.Fprintf(a.Stdout, "when %s was called last, in run %s:\n", x.Stage, x.Last)
+			a.printSteps(x.Steps, steps)
 		}
 	}
 }

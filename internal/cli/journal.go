@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/towpath/towpath/internal/engine"
+	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/history"
 )
 
@@ -21,6 +22,15 @@ func (j journal) Last(ctx context.Context) (map[string]engine.LastCall, error) {
 		calls[name] = engine.LastCall(s)
 	}
 	return calls, err
+}
+
+func (j journal) Steps(ctx context.Context, run string) (map[string][]engine.PastStep, error) {
+	p := engine.NewPastSteps()
+	err := j.store.Events(ctx, run, func(r event.Record) error {
+		p.Emit(r)
+		return nil
+	})
+	return p.Stages, err
 }
 
 func (j journal) Remember(ctx context.Context, calls map[string]engine.LastCall) error {

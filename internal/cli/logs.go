@@ -107,7 +107,7 @@ func (a *App) findStages(ctx context.Context, h history.Store, ref string, stage
 		for _, name := range stages {
 			found := named(ends, name)
 			if len(found) == 0 {
-				return nil, &history.NotFoundError{What: fmt.Sprintf("stage %s in run %s", name, id), Hint: "`tow runs` lists the runs, `tow stages` the stages"}
+				return nil, &history.NotFoundError{What: fmt.Sprintf("stage %s in run %s", name, id), Hint: fmt.Sprintf("`%s runs` lists the runs, `%[1]s stages` the stages", a.command())}
 			}
 			wanted = append(wanted, found...)
 		}
@@ -130,7 +130,7 @@ func (a *App) findStages(ctx context.Context, h history.Store, ref string, stage
 			}
 		}
 		if len(found) == 0 {
-			return nil, &history.NotFoundError{What: fmt.Sprintf("a run of stage %s", name), Hint: "`tow stages` lists the stages, `tow run` runs them"}
+			return nil, &history.NotFoundError{What: fmt.Sprintf("a run of stage %s", name), Hint: fmt.Sprintf("`%s stages` lists the stages, `%[1]s run` runs them", a.command())}
 		}
 		wanted = append(wanted, found...)
 	}
@@ -177,7 +177,7 @@ func (a *App) copyLog(ctx context.Context, h history.Store, e stageEnd, say bool
 	l, err := h.Log(ctx, e.logRun, e.name)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, gone := h.Resolve(ctx, e.logRun); gone != nil {
-			fmt.Fprintf(a.Stderr, "tow: the log of stage %s was written in run %s, which is not kept any more; `tow run --no-cache %s` makes a new one\n", e.name, e.logRun, e.name)
+			fmt.Fprintf(a.Stderr, "tow: the log of stage %s was written in run %s, which is not kept any more; `%s run --no-cache %s` makes a new one\n", e.name, e.logRun, a.command(), e.name)
 			return nil
 		}
 		if say {

@@ -23,6 +23,8 @@ type Explanation struct {
 	After []string `json:"after,omitempty"`
 	// From is the run that made the result, when State is `cached`.
 	From string `json:"from,omitempty"`
+	// Last is the run that called it last; empty where that is not known.
+	Last string `json:"last,omitempty"`
 }
 
 // Explain says for the targets and all that they need, in the order in which they would run, whether they would run and why. It calls nothing.
@@ -43,6 +45,9 @@ func (e *Engine) Explain(ctx context.Context, q Request) ([]Explanation, error) 
 		if err := x.stage(ctx, s); err != nil {
 			return nil, err
 		}
+	}
+	for i := range x.out {
+		x.out[i].Last = p.last[x.out[i].Stage].Run
 	}
 	return x.out, nil
 }

@@ -15,6 +15,8 @@ type Journal interface {
 	Begin(ctx context.Context, id string) (RunWriter, error)
 	// Last returns the newest call of every stage.
 	Last(ctx context.Context) (map[string]LastCall, error)
+	// Steps returns the steps of a run by stage, or an error where the run is not kept any more.
+	Steps(ctx context.Context, run string) (map[string][]PastStep, error)
 	// Remember adds to what Last returns.
 	Remember(ctx context.Context, calls map[string]LastCall) error
 }

@@ -43,6 +43,23 @@ func (j *memJournal) Last(context.Context) (map[string]LastCall, error) {
 	return maps.Clone(j.last), nil
 }
 
+// Steps implements Journal.
+func (j *memJournal) Steps(_ context.Context, run string) (map[string][]PastStep, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	r := j.runs[run]
+	if r == nil {
+		return nil, fs.ErrNotExist
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := NewPastSteps()
+	for _, e := range r.events {
+		p.Emit(e)
+	}
+	return p.Stages, nil
+}
+
 // Remember implements Journal.
 func (j *memJournal) Remember(_ context.Context, calls map[string]LastCall) error {
 	j.mu.Lock()

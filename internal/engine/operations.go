@@ -31,10 +31,15 @@ type operations struct {
 	calls map[uint64]*calling
 
 	locks keyed
+
+	commits *committer
+
+	past *past
+	gaps sync.Once
 }
 
 func newOperations(e *Engine) *operations {
-	return &operations{e: e, steps: make(chan struct{}, e.c.Jobs), calls: map[uint64]*calling{}, locks: keyed{m: map[digest.Digest]*lock{}}}
+	return &operations{e: e, steps: make(chan struct{}, e.c.Jobs), calls: map[uint64]*calling{}, locks: keyed{m: map[digest.Digest]*lock{}}, commits: newCommitter(e.c.Store, e.c.Cache), past: newPast()}
 }
 
 // open makes a call known by its id.
@@ -87,6 +92,7 @@ func (o *operations) Handle(ctx context.Context, _ uint64, method string, params
 	stop := context.AfterFunc(c.ctx, func() { cancel(context.Cause(c.ctx)) })
 	defer stop()
 	result, err := op(ctx, c, params)
+	c.met(err)
 	if err != nil && ctx.Err() != nil {
 		return nil, protocol.Errorf(protocol.CodeCancelled, "%s was cancelled: %v", method, context.Cause(ctx))
 	}
@@ -173,7 +179,7 @@ func wireError(method string, err error) error {
 	case errors.As(err, &conflict), errors.As(err, &invalid):
 		code = protocol.CodeInvalid
 	case errors.As(err, &command):
-		code, hint = protocol.CodeNotFound, "a step sees only its inputs and the system's own folders; tool(NAME) finds a program in your PATH"
+		code, hint = protocol.CodeNotFound, hintCommand
 	case errors.As(err, &output):
 		code = protocol.CodeStepFailed
 	case errors.As(err, &missing), errors.As(err, &corrupt), errors.As(err, &blobGone):
@@ -181,6 +187,9 @@ func wireError(method string, err error) error {
 	}
 	return &protocol.Error{Code: code, Message: method + ": " + err.Error(), Hint: hint}
 }
+
+// hintCommand says what a step can run.
+const hintCommand = "a step sees only its inputs, the system's own programs (/usr, /bin), and the tools that its stage was given: tool(NAME) finds one in your PATH"
 
 func invalid(format string, args ...any) error {
 	return protocol.Errorf(protocol.CodeInvalid, format, args...)
@@ -379,7 +388,11 @@ func (o *operations) reportParse(ctx context.Context, _ *calling, p protocol.Rep
 		return nil, err
 	}
 	r, err := junit.Parse(f)
-	if err := errors.Join(err, f.Close()); err != nil {
+	err = errors.Join(err, f.Close())
+	if isGone(err) {
+		return nil, err
+	}
+	if err != nil {
 		return nil, invalid("read %s as a JUnit report: %v", p.JUnit.Name, err)
 	}
 	return protocol.ReportParseResult{Value: protocol.TestReport{

@@ -100,7 +100,7 @@ func newBench(t *testing.T, kind protocol.Kind, step fake.Func) *bench {
 		}
 	})
 	b.ops = newOperations(e)
-	b.ops.run = &run{e: e, ops: b.ops, rec: rec}
+	b.ops.run = &run{e: e, ops: b.ops, rec: rec, p: &prepared{}}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	b.cancel = cancel
 	stage := &plan.Stage{Stage: protocol.Stage{Name: "s", Function: "s", Kind: kind}, Each: -1}
@@ -166,7 +166,8 @@ func TestHostileRequests(t *testing.T) {
 		{"no call", "tool.find", `{"name":"sh"}`, protocol.CodeInvalid},
 		{"call of another type", "tool.find", `{"call":"1"}`, protocol.CodeInvalid},
 		{"no object", "tool.find", `[]`, protocol.CodeInvalid},
-		{"tool with a path", "tool.find", `{"call":1,"name":"/bin/sh"}`, protocol.CodeInvalid},
+		{"tool with a relative path", "tool.find", `{"call":1,"name":"bin/sh"}`, protocol.CodeInvalid},
+		{"tool that is not there, with its path", "tool.find", `{"call":1,"name":"/bin/nothing"}`, protocol.CodeNotFound},
 		{"tool without a name", "tool.find", `{"call":1,"name":""}`, protocol.CodeInvalid},
 		{"tool that is not there", "tool.find", `{"call":1,"name":"nothing"}`, protocol.CodeNotFound},
 		{"file not in the store", "file.read", `{"call":1,"file":` + absentFile + `,"offset":0,"length":1}`, protocol.CodeInternal},

@@ -32,6 +32,9 @@ type stepRecord struct {
 
 // stepRun runs one command, or finds that it has been run.
 func (o *operations) stepRun(ctx context.Context, c *calling, p protocol.StepRunParams) (any, error) {
+	if err := checkLimits(p.Limits); err != nil {
+		return nil, err
+	}
 	action, err := o.action(ctx, c, p)
 	if err != nil {
 		return nil, err
@@ -104,18 +107,29 @@ type step struct {
 	action executor.Action
 	key    digest.Digest
 	number int
+	// unusable says why a result that there is cannot be used; empty where there is none.
+	unusable string
 }
 
 // lookUp returns the step's result from the cache, or nil. A result that this caller would not accept is none.
 func (s *step) lookUp(ctx context.Context) (*stepRecord, error) {
-	value, ok, err := s.o.e.c.Cache.Get(ctx, actioncache.Step, s.key)
+	value, ok, err := s.o.commits.Get(ctx, actioncache.Step, s.key)
 	if err != nil {
 		return nil, fmt.Errorf("look up the result of a step: %w", err)
 	}
 	var rec stepRecord
-	if !ok || json.Unmarshal(value, &rec) != nil || !s.p.OK.Accepts(rec.ExitCode) {
+	if !ok {
 		return nil, nil
 	}
+	if json.Unmarshal(value, &rec) != nil {
+		s.unusable = "its stored result cannot be read"
+		return nil, nil
+	}
+	if !s.p.OK.Accepts(rec.ExitCode) {
+		s.unusable = fmt.Sprintf("it ended with exit code %d, which is not accepted any more", rec.ExitCode)
+		return nil, nil
+	}
+	s.unusable = "its result is not in the store any more"
 	gone, err := s.o.e.c.Store.Missing(ctx, []digest.Digest{rec.Stdout, rec.Stderr})
 	if err != nil || len(gone) > 0 {
 		return nil, err
@@ -124,19 +138,20 @@ func (s *step) lookUp(ctx context.Context) (*stepRecord, error) {
 	if err != nil || !ok {
 		return nil, err
 	}
+	s.unusable = ""
 	return &rec, nil
 }
 
-// started tells that the step begins.
-func (s *step) started() {
-	s.o.run.rec.emit(event.StepStarted{Stage: s.c.node.name, Step: s.number, Args: s.p.Args, Key: s.key.String()})
+// started tells that the step begins, and why it is run where it is.
+func (s *step) started(reasons []event.Reason) {
+	s.o.run.rec.emit(event.StepStarted{Stage: s.c.node.name, Step: s.number, Args: s.p.Args, Key: s.key.String(), Reasons: reasons})
 	s.c.writeLog("$ " + shellWords(s.p.Args) + "\n")
 }
 
 func (s *step) cached(rec stepRecord) protocol.StepRunResult {
-	s.started()
+	s.started(nil)
 	s.c.writeLog(fmt.Sprintf("(cached: run %s did it)\n", rec.Run))
-	s.o.run.rec.emit(event.StepFinished{Stage: s.c.node.name, Step: s.number, Cached: true, ExitCode: rec.ExitCode, Duration: rec.Duration})
+	s.o.run.rec.emit(event.StepFinished{Stage: s.c.node.name, Step: s.number, Cached: true, From: rec.Run, ExitCode: rec.ExitCode, Duration: rec.Duration})
 	return result(rec, true)
 }
 
@@ -153,13 +168,18 @@ func result(rec stepRecord, cached bool) protocol.StepRunResult {
 
 // execute runs the step and records its result.
 func (s *step) execute(ctx context.Context) (any, error) {
+	reasons := s.reasons(ctx)
+	if err := s.storeAction(ctx); err != nil {
+		return nil, err
+	}
 	select {
 	case s.o.steps <- struct{}{}:
 		defer func() { <-s.o.steps }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	s.started()
+	s.o.warnOfGaps()
+	s.started(reasons)
 	stdout, stderr := s.capture(ctx, "stdout"), s.capture(ctx, "stderr")
 	res, err := s.o.e.c.Executor.Execute(ctx, s.action, executor.Options{Stdout: stdout, Stderr: stderr, Limits: limits(s.p.Limits), Accept: s.p.OK.Accepts})
 	outDigest, outErr := stdout.finish()
@@ -192,14 +212,7 @@ func (s *step) execute(ctx context.Context) (any, error) {
 	return result(rec, false), s.record(context.WithoutCancel(ctx), rec)
 }
 
-func limits(l *protocol.StepLimits) executor.Limits {
-	if l == nil {
-		return executor.Limits{}
-	}
-	return executor.Limits{CPUs: l.CPUs, MemoryBytes: l.Memory, PIDs: l.PIDs, OutputBytes: l.Output}
-}
-
-// record makes the result of the step durable, and then known.
+// record has the result of the step recorded.
 func (s *step) record(ctx context.Context, rec stepRecord) error {
 	if s.c.node.stage.Effect() {
 		return nil
@@ -217,12 +230,7 @@ func (s *step) record(ctx context.Context, rec stepRecord) error {
 	if len(b) > actioncache.MaxValue {
 		return s.tooMany(len(rec.Entries))
 	}
-	if err := s.o.e.c.Store.Flush(ctx); err != nil {
-		return fmt.Errorf("make the result of a step durable: %w", err)
-	}
-	if err := s.o.e.c.Cache.Put(ctx, actioncache.Step, s.key, b); err != nil {
-		return fmt.Errorf("record the result of a step: %w", err)
-	}
+	s.o.commits.add(actioncache.Step, s.key, b)
 	return nil
 }
 
@@ -236,13 +244,16 @@ func (s *step) tooMany(n int) error {
 
 // failed says that the command ended in a way that the stage does not accept.
 func (s *step) failed(res executor.Result) error {
-	how := fmt.Sprintf("exit code %d", res.ExitCode)
-	if res.Signal != "" {
-		how = "signal " + res.Signal
+	how, hint := fmt.Sprintf("ended with exit code %d", res.ExitCode), ""
+	switch {
+	case res.Exceeded != "":
+		how, hint = exceeded(res.Exceeded, limits(s.p.Limits)), "the stage sets this limit where it runs the step"
+	case res.Signal != "":
+		how = "ended with signal " + res.Signal
 	}
-	s.c.writeLog(fmt.Sprintf("(ended with %s)\n", how))
+	s.c.writeLog("(" + how + ")\n")
 	return &protocol.Error{
-		Code: protocol.CodeStepFailed, Message: fmt.Sprintf("%s ended with %s", shellWords(s.p.Args), how),
+		Code: protocol.CodeStepFailed, Message: shellWords(s.p.Args) + " " + how, Hint: hint,
 		Step: &protocol.StepFailure{ExitCode: res.ExitCode, Args: s.p.Args},
 	}
 }

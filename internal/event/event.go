@@ -68,6 +68,12 @@ const (
 	ReasonParameter ReasonKind = "parameter" // a plain value changed
 	ReasonProgram   ReasonKind = "program"   // the pipeline program changed
 	ReasonTool      ReasonKind = "tool"      // a program of the machine changed
+	ReasonArgument  ReasonKind = "argument"  // an argument of the command changed
+	ReasonVariable  ReasonKind = "variable"  // a variable of the step changed
+	ReasonFolder    ReasonKind = "folder"    // the folder in which the command starts changed
+	ReasonOutput    ReasonKind = "output"    // a declared output changed
+	ReasonNetwork   ReasonKind = "network"   // whether the network may be used changed
+	ReasonPlatform  ReasonKind = "platform"  // the isolation, the image or the kind of machine changed
 	ReasonResult    ReasonKind = "result"    // there was a result, and it cannot be used
 	ReasonEffect    ReasonKind = "effect"    // effects always run
 	ReasonNoCache   ReasonKind = "no-cache"  // the cache is not to be used
@@ -79,6 +85,9 @@ type Reason struct {
 	Kind ReasonKind `json:"kind"`
 	// Subject is what changed: an input's name, a file's path.
 	Subject string `json:"subject,omitempty"`
+	// Before and After are what it was and is: an argument, a value, the digest of a file. Each may be empty where there is none.
+	Before string `json:"before,omitempty"`
+	After  string `json:"after,omitempty"`
 	// Text says it to a person: `src/app.py changed`.
 	Text string `json:"text"`
 }
@@ -185,9 +194,11 @@ type (
 
 	// StepFinished is the end of a step.
 	StepFinished struct {
-		Stage    string `json:"stage"`
-		Step     int    `json:"step"`
-		Cached   bool   `json:"cached"`
+		Stage  string `json:"stage"`
+		Step   int    `json:"step"`
+		Cached bool   `json:"cached"`
+		// From is the run that did the step, where it was cached.
+		From     string `json:"from,omitempty"`
 		ExitCode int    `json:"exit_code"`
 		Signal   string `json:"signal,omitempty"`
 		// Exceeded names the limit that ended the command: "memory", "pids", "output".

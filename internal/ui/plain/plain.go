@@ -131,6 +131,9 @@ func (u *UI) tell(e event.Event) {
 	case event.StepStarted:
 		if u.opts.Verbose {
 			u.prefixed(e.Stage, u.theme.Dim("$ "+report.Command(e.Args)))
+			if len(e.Reasons) > 0 {
+				u.prefixed(e.Stage, u.theme.Dim("because: "+report.Reasons(e.Reasons, 0)))
+			}
 		}
 	case event.StepOutput:
 		// The run hands the lines on to output.

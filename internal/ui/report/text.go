@@ -113,6 +113,8 @@ func StepLine(e event.StepFinished) string {
 		parts = append(parts, OneLine(e.Error))
 	case e.Cached:
 		parts = append(parts, "cached")
+	case e.Exceeded != "":
+		parts = append(parts, "exceeded its limit of "+OneLine(e.Exceeded))
 	case e.Signal != "":
 		parts = append(parts, "killed by "+OneLine(e.Signal))
 	default:
@@ -145,10 +147,28 @@ func Bytes(n int64) string {
 	return strconv.FormatFloat(f, 'f', precision, 64) + " " + "BKMGTPE"[unit:unit+1] + "iB"
 }
 
-// Details says in a few words why a stage ended as it did; it is empty for a plain success.
+// Details says in a few words why a stage ended as it did, or what it returned; it is empty where there is nothing to say.
 func Details(e event.StageFinished) string {
-	if e.Failure != nil {
+	switch {
+	case e.Failure != nil:
 		return OneLine(e.Failure.Message)
+	case e.Outcome == event.Succeeded && e.Because == "":
+		return value(e.Value)
 	}
 	return OneLine(e.Because)
+}
+
+// maxValue bounds what is shown of a value.
+const maxValue = 60
+
+// value writes what a stage returned: a plain value in JSON. Artifacts are listed by a command of their own, and an empty value says nothing.
+func value(v []byte) string {
+	s := string(v)
+	if s == "" || s == "null" || strings.Contains(s, `"$`) {
+		return ""
+	}
+	if len(s) > maxValue {
+		s = strings.ToValidUTF8(s[:maxValue], "") + "…"
+	}
+	return "= " + OneLine(s)
 }

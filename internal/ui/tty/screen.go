@@ -75,6 +75,9 @@ func (s *screen) apply(e event.Event, now time.Time) {
 	case event.StepStarted:
 		if s.opts.Verbose {
 			s.prefixed(e.Stage, s.theme.Dim("$ "+report.Command(e.Args)))
+			if len(e.Reasons) > 0 {
+				s.prefixed(e.Stage, s.theme.Dim("because: "+report.Reasons(e.Reasons, 0)))
+			}
 		}
 	case event.StepFinished:
 		if s.opts.Verbose {

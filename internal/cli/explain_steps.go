@@ -1,0 +1,226 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/towpath/towpath/internal/engine"
+	"github.com/towpath/towpath/internal/event"
+	"github.com/towpath/towpath/internal/history"
+	"github.com/towpath/towpath/internal/ui"
+)
+
+const (
+	// listedSteps is how many steps of a stage are told unless all are asked for, and listedReasons how many reasons of each.
+	listedSteps, listedReasons = 10, 5
+)
+
+// explained is a stage with what its last call did.
+type explained struct {
+	engine.Explanation
+	// Steps are those of the run Last.
+	Steps []explainedStep `json:"steps,omitempty"`
+}
+
+// explainedStep is what became of a step, and why it was run.
+type explainedStep struct {
+	Step int      `json:"step"`
+	Args []string `json:"args"`
+	Key  string   `json:"key"`
+	// State is `ran`, `cached`, or `cut off`.
+	State string `json:"state"`
+	// From is the run that made the result of a step that was cached.
+	From     string         `json:"from,omitempty"`
+	ExitCode int            `json:"exit_code"`
+	Signal   string         `json:"signal,omitempty"`
+	Exceeded string         `json:"exceeded,omitempty"`
+	Error    string         `json:"error,omitempty"`
+	Duration time.Duration  `json:"duration_ns"`
+	Reasons  []event.Reason `json:"reasons,omitempty"`
+}
+
+// called is what a run did with a stage.
+type called struct {
+	Run     string          `json:"run"`
+	Stage   string          `json:"stage"`
+	Outcome event.Outcome   `json:"outcome,omitempty"`
+	From    string          `json:"from,omitempty"` // the run that made the result, where it was cached
+	Reasons []event.Reason  `json:"reasons,omitempty"`
+	Because string          `json:"because,omitempty"`
+	Steps   []explainedStep `json:"steps,omitempty"`
+}
+
+// callsOf reads what a run did with its stages, in the order in which they began.
+func callsOf(ctx context.Context, h history.Store, run string) ([]*called, error) {
+	var order []*called
+	stages := map[string]*called{}
+	at := func(name string) *called {
+		if stages[name] == nil {
+			stages[name] = &called{Run: run, Stage: name}
+			order = append(order, stages[name])
+		}
+		return stages[name]
+	}
+	err := h.Events(ctx, run, func(r event.Record) error {
+		switch e := r.Event.(type) {
+		case event.StageStarted:
+			at(e.Stage).Reasons = e.Reasons
+		case event.StageCached:
+			at(e.Stage).From = e.From
+		case event.StageFinished:
+			at(e.Stage).Outcome, at(e.Stage).Because = e.Outcome, e.Because
+		case event.StepStarted:
+			c := at(e.Stage)
+			c.Steps = append(c.Steps, explainedStep{Step: e.Step, Args: e.Args, Key: e.Key, State: "cut off", Reasons: e.Reasons})
+		case event.StepFinished:
+			at(e.Stage).ended(e)
+		default:
+			// The other events say nothing of why something ran.
+		}
+		return nil
+	})
+	return order, err
+}
+
+func (c *called) ended(e event.StepFinished) {
+	for i := range c.Steps {
+		s := &c.Steps[i]
+		if s.Step != e.Step || s.State != "cut off" {
+			continue
+		}
+		s.State = "ran"
+		if e.Cached {
+			s.State = "cached"
+		}
+		s.From, s.ExitCode, s.Signal, s.Exceeded, s.Error, s.Duration = e.From, e.ExitCode, e.Signal, e.Exceeded, e.Error, e.Duration
+	}
+}
+
+// withSteps adds the steps of the last calls, of the runs that are kept.
+func withSteps(ctx context.Context, h history.Store, all []engine.Explanation) ([]explained, error) {
+	runs := map[string]map[string]*called{}
+	out := make([]explained, len(all))
+	for i, x := range all {
+		out[i].Explanation = x
+		if x.Last == "" {
+			continue
+		}
+		if runs[x.Last] == nil {
+			runs[x.Last] = map[string]*called{}
+			list, err := callsOf(ctx, h, x.Last)
+			if _, damaged := errors.AsType[*history.DamagedError](err); err != nil && !damaged && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+			for _, c := range list {
+				runs[x.Last][c.Stage] = c
+			}
+		}
+		if c := runs[x.Last][x.Stage]; c != nil {
+			out[i].Steps = c.Steps
+		}
+	}
+	return out, nil
+}
+
+// printSteps prints the steps of a call: those that were run, unless all are asked for.
+func (a *App) printSteps(steps []explainedStep, all bool) {
+	told, cached := 0, 0
+	for _, s := range steps {
+		if s.State == "cached" && !all {
+			cached++
+			continue
+		}
+		if told++; told > listedSteps && !all {
+			continue
+		}
+		fmt.Fprintf(a.Stdout, "  step %d %s: %s\n", s.Step, s.how(), ui.Command(s.Args...))
+		for i, r := range s.Reasons {
+			if i == listedReasons && !all {
+				fmt.Fprintf(a.Stdout, "    and %d more (--steps tells all)\n", len(s.Reasons)-i)
+				break
+			}
+			fmt.Fprintf(a.Stdout, "    %s\n", r.Text)
+		}
+	}
+	if more := told - listedSteps; more > 0 && !all {
+		fmt.Fprintf(a.Stdout, "  %s more ran (--steps tells all)\n", count(more, "step"))
+	}
+	if cached > 0 {
+		fmt.Fprintf(a.Stdout, "  %s cached\n", wasOrWere(cached, "step"))
+	}
+}
+
+func wasOrWere(n int, noun string) string {
+	if n == 1 {
+		return count(n, noun) + " was"
+	}
+	return count(n, noun) + " were"
+}
+
+// how says what became of a step.
+func (s explainedStep) how() string {
+	switch {
+	case s.State == "cached":
+		return "was cached (run " + s.From + " did it)"
+	case s.State == "cut off":
+		return "was cut off"
+	case s.Error != "":
+		return "could not be run to its end"
+	case s.Exceeded != "":
+		return "exceeded its limit of " + s.Exceeded
+	case s.Signal != "":
+		return "was killed by " + s.Signal
+	case s.ExitCode != 0:
+		return fmt.Sprintf("ran and ended with exit code %d", s.ExitCode)
+	}
+	return "ran"
+}
+
+// explainRun says what a run did with stages, and why.
+func (a *App) explainRun(ctx context.Context, h history.Store, ref string, targets []string, asJSON bool) error {
+	id, err := h.Resolve(ctx, ref)
+	if err != nil {
+		return err
+	}
+	list, err := callsOf(ctx, h, id)
+	if err != nil {
+		return err
+	}
+	var wanted []*called
+	for _, t := range targets {
+		found := false
+		for _, c := range list {
+			if c.Stage == t || inFamily(c.Stage, t) {
+				wanted, found = append(wanted, c), true
+			}
+		}
+		if !found {
+			return &history.NotFoundError{What: fmt.Sprintf("stage %s in run %s", t, id), Hint: fmt.Sprintf("`%s runs` lists the runs, `%[1]s stages` the stages", a.command())}
+		}
+	}
+	if asJSON {
+		return printJSON(a.Stdout, wanted)
+	}
+	for _, c := range wanted {
+		a.printCalled(c)
+	}
+	return nil
+}
+
+func (a *App) printCalled(c *called) {
+	switch {
+	case c.From != "":
+		fmt.Fprintf(a.Stdout, "%s was cached in run %s: run %s made its result\n", c.Stage, c.Run, c.From)
+	case len(c.Reasons) == 0 && c.Because != "":
+		fmt.Fprintf(a.Stdout, "%s was %s in run %s: %s\n", c.Stage, outcomeText(c.Outcome), c.Run, c.Because)
+	default:
+		fmt.Fprintf(a.Stdout, "%s ran in run %s:\n", c.Stage, c.Run)
+		for _, r := range c.Reasons {
+			fmt.Fprintf(a.Stdout, "  %s\n", r.Text)
+		}
+	}
+	a.printSteps(c.Steps, true)
+}
