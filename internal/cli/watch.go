@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,11 +17,9 @@ import (
 	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/session"
 	"github.com/towpath/towpath/internal/source/gitignore"
+	"github.com/towpath/towpath/internal/ui"
 	"github.com/towpath/towpath/internal/watch"
 )
-
-// errSaved ends a run during which a file was saved.
-var errSaved = errors.New("a file was saved")
 
 // sight is what a run would start from, as far as it can be seen.
 type sight struct {
@@ -162,7 +161,7 @@ func (r *rerunner) once(ctx context.Context) (again bool, err error) {
 			again = true
 			r.tell(c, true)
 			if !r.seen.inputs.Effects {
-				cancel(errSaved)
+				cancel(engine.ErrSuperseded)
 			}
 		}
 	}
@@ -178,7 +177,7 @@ func (r *rerunner) report(ctx context.Context, again bool) error {
 	}
 	usage, wrong := errors.AsType[*usageError](r.err)
 	switch {
-	case r.err == nil, again && errors.Is(r.err, errSaved):
+	case r.err == nil, again && errors.Is(r.err, engine.ErrSuperseded):
 		return nil
 	case wrong:
 		return usage // what was typed does not become right by saving files
@@ -298,21 +297,25 @@ func (r *rerunner) succeeded(ctx context.Context, w *workplace) (map[string]bool
 
 // tell says what was saved. What does not matter is said only to those who want to know more.
 func (r *rerunner) tell(c watch.Change, matters bool) {
+	paths := slices.DeleteFunc(slices.Clone(c.Paths), func(p string) bool { _, err := os.Lstat(p); return err != nil })
+	if len(paths) == 0 {
+		paths = c.Paths // else it is what editors write first and then rename
+	}
 	what := "something"
-	if len(c.Paths) > 0 {
-		what = c.Paths[0]
+	if len(paths) > 0 {
+		what = paths[0]
 		if rel, err := filepath.Rel(r.app.Dir, what); err == nil {
 			what = rel
 		}
-		if n := len(c.Paths) - 1; n > 0 {
+		if n := len(paths) - 1; n > 0 {
 			what = fmt.Sprintf("%s and %d more", what, n)
 		}
 	}
 	switch {
 	case matters:
-		fmt.Fprintf(r.app.Stderr, "tow: %s changed; running again\n", shellWord(what))
+		fmt.Fprintf(r.app.Stderr, "tow: %s changed; running again\n", ui.Clean(what))
 	case r.options.verbose:
-		fmt.Fprintf(r.app.Stderr, "tow: %s changed, and nothing that the stages depend on\n", shellWord(what))
+		fmt.Fprintf(r.app.Stderr, "tow: %s changed, and nothing that the stages depend on\n", ui.Clean(what))
 	}
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -10,6 +11,9 @@ import (
 	"github.com/towpath/towpath/internal/plan"
 	"github.com/towpath/towpath/protocol"
 )
+
+// ErrSuperseded is the cause of a context whose run makes way for the next one.
+var ErrSuperseded = errors.New("a file was saved, and the run starts again")
 
 // Inputs is what a run starts from, as far as that is known before anything runs.
 type Inputs struct {
