@@ -39,6 +39,7 @@ func (c Cmd) String() string {
 type Result struct {
 	Elapsed time.Duration
 	CPU     time.Duration // of it and of the children that it waited for, in user and kernel mode
+	MaxRSS  int64         // the most memory that one of them had resident, in bytes; 0 where that is not known
 	Stdout  []byte
 	Stderr  []byte
 }
@@ -139,7 +140,7 @@ func (r *Runner) Run(ctx context.Context, c Cmd) (Result, error) {
 		return Result{}, fmt.Errorf("run %s: %w", c.Path, err)
 	}
 	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	return Result{Elapsed: elapsed, CPU: cpu, Stdout: stdout, Stderr: stderr}, nil
+	return Result{Elapsed: elapsed, CPU: cpu, MaxRSS: maxRSS(cmd.ProcessState), Stdout: stdout, Stderr: stderr}, nil
 }
 
 func rewind(f *os.File) error {
