@@ -82,10 +82,6 @@ func (a *App) shell(ctx context.Context, w *workplace, o shellOptions) (int, err
 	if err := w.checkIsolation(); err != nil {
 		return 0, err
 	}
-	sheller, ok := w.stores.Executor.(executor.Sheller)
-	if !ok {
-		return 0, &usageError{text: fmt.Sprintf("the executor %s opens no shells", w.stores.Executor.Name())}
-	}
 	c, err := findCall(ctx, w.stores.History, o.run, o.stage)
 	if err != nil {
 		return 0, err
@@ -93,6 +89,10 @@ func (a *App) shell(ctx context.Context, w *workplace, o shellOptions) (int, err
 	s, err := c.choose(o.step)
 	if err != nil {
 		return 0, err
+	}
+	sheller, ok := w.stores.Executor.(executor.Sheller)
+	if !ok {
+		return 0, &usageError{text: fmt.Sprintf("the executor %s opens no shells", w.stores.Executor.Name())}
 	}
 	action, err := loadAction(ctx, w.stores.Blobs, s)
 	if err == nil {
