@@ -408,7 +408,7 @@ func (o *operations) toolFind(ctx context.Context, c *calling, p protocol.ToolFi
 	if err != nil {
 		return nil, err
 	}
-	c.use(t)
+	c.give(t)
 	return protocol.ToolFindResult{Path: t.Path}, nil
 }
 

@@ -92,8 +92,11 @@ func (o *operations) action(ctx context.Context, c *calling, p protocol.StepRunP
 		if ok && !c.uses(tool) {
 			c.use(tool)
 		}
+		if ok {
+			command.Tools = append(command.Tools, c.named(tool))
+		}
 	}
-	for _, t := range c.toolsUsed() {
+	for _, t := range c.toolsGiven() {
 		command.Tools = append(command.Tools, executor.Tool{Name: t.Name, Path: t.Path, Digest: t.Digest})
 	}
 	return executor.NewAction(command, root, executor.Platform(o.e.c.Executor.Isolation()))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -96,6 +97,34 @@ func notFound(name string) string {
 		return fmt.Sprintf("there is no program %q", name)
 	}
 	return fmt.Sprintf("the tool %q was not found in PATH", name)
+}
+
+// give notes a tool that the stage asked for: its steps may run it from now on.
+func (c *calling) give(t toolUse) {
+	c.use(t)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.Contains(c.given, t) {
+		c.given = append(c.given, t)
+	}
+}
+
+// toolsGiven lists the tools that the stage asked for. What its other steps run is not among them: the action of a step must not depend on which
+// of those began before it.
+func (c *calling) toolsGiven() []toolUse {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.given)
+}
+
+// named is the tool that a step runs as its action has it: under the name by which the stage asked for it where a path is all that the step says.
+func (c *calling) named(t toolUse) executor.Tool {
+	for _, g := range c.toolsGiven() {
+		if g.Path == t.Path && g.Digest == t.Digest && t.Name == t.Path {
+			t = g
+		}
+	}
+	return executor.Tool{Name: t.Name, Path: t.Path, Digest: t.Digest}
 }
 
 // checkToolName refuses what is neither the name of a program in PATH nor an absolute path.
