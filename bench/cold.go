@@ -35,9 +35,10 @@ func coldMake(l *lab) harness.Row {
 			}
 			theirs := proc.Cmd{Path: path, Args: []string{"--silent", "-j2"}, Dir: folder, Env: l.environment()}
 			return &harness.Trial{
-				Peer:   "GNU Make " + version,
-				Ours:   ours,
-				Theirs: l.cold(theirs, []string{filepath.Join(folder, "out")}, func(context.Context) error { return madeCopies(folder) }, prints("")),
+				Peer:       "GNU Make " + version,
+				Ours:       ours,
+				Theirs:     l.cold(theirs, []string{filepath.Join(folder, "out")}, func(context.Context) error { return madeCopies(folder) }, prints("")),
+				Afterwards: func(context.Context) error { return os.RemoveAll(l.removed()) },
 			}, nil
 		},
 	}
@@ -80,13 +81,13 @@ func withoutVariables(env []string, names ...string) []string {
 	return rest
 }
 
-// cold returns a sampler that first makes folders empty, which does not count, then runs and measures a command, and checks what it printed and
-// what it made.
+// cold returns a sampler that first puts empty folders in the place of others, which does not count, then runs and measures a command, and checks what
+// it printed and what it made. What was there before is removed later: file systems take long to make files right after many were removed.
 func (l *lab) cold(c proc.Cmd, folders []string, made func(context.Context) error, printed func(stdout string) error) harness.Sampler {
 	measure := l.timed(c, printed)
 	return func(ctx context.Context) ([]float64, error) {
 		for _, folder := range folders {
-			if err := errors.Join(os.RemoveAll(folder), os.MkdirAll(folder, 0o777)); err != nil {
+			if err := l.emptied(folder); err != nil {
 				return nil, err
 			}
 		}
@@ -97,6 +98,24 @@ func (l *lab) cold(c proc.Cmd, folders []string, made func(context.Context) erro
 		return sample, made(ctx)
 	}
 }
+
+// emptied puts an empty folder in the place of another.
+func (l *lab) emptied(folder string) error {
+	if err := os.MkdirAll(l.removed(), 0o777); err != nil {
+		return err
+	}
+	aside, err := os.MkdirTemp(l.removed(), "")
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(folder, filepath.Join(aside, "old")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.MkdirAll(folder, 0o777)
+}
+
+// removed is where folders are until the row has been measured.
+func (l *lab) removed() string { return filepath.Join(l.folder, "removed") }
 
 // makeFiles is the graph for make. Its recipes are run without a shell.
 func makeFiles() map[string]string {

@@ -22,12 +22,8 @@ const cancelGrace = 10 * time.Second
 func (r *run) call(ctx context.Context, n *node) answer {
 	a := answer{node: n}
 	reasons := n.probed.reasons
-	key := ""
-	if !n.probed.key.IsZero() {
-		key = n.probed.key.String()
-	}
-	r.rec.emit(event.StageStarted{Stage: n.name, Key: key, Reasons: reasons})
-	a.value, a.failure = r.callFunction(ctx, n)
+	r.rec.emit(event.StageStarted{Stage: n.name, Key: n.keyText(), Reasons: reasons})
+	a.value, a.failure = r.callMending(ctx, n)
 	a.duration = r.e.c.Now().Sub(n.began)
 	return a
 }
@@ -61,25 +57,22 @@ func (r *run) callFunction(ctx context.Context, n *node) (json.RawMessage, error
 		r.ops.open(id, calling)
 	})
 	calling.close()
-	if err != nil {
-		if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
-			return nil, context.Cause(ctx)
-		}
-		return nil, err
+	n.steps = calling.steps
+	if err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		return nil, context.Cause(ctx)
 	}
-	if err := calling.err(); err != nil {
+	if err := errors.Join(calling.lostIn(err), calling.err()); err != nil {
 		return nil, err
 	}
 	// A function that ended well has ended well, also when the run is being stopped: its result is kept.
-	ctx = context.WithoutCancel(ctx)
-	value, err := r.accept(ctx, n, result.Value)
+	value, err := r.accept(context.WithoutCancel(ctx), n, result.Value)
 	if err != nil {
 		return nil, err
 	}
 	rec := stageRecord{
 		Value: value, Reads: r.p.session.Late(result), Tools: calling.toolsUsed(), Run: r.rec.id, Duration: r.e.c.Now().Sub(n.began),
 	}
-	return value, r.store(ctx, n, rec)
+	return value, r.store(n, rec)
 }
 
 // accept checks what a function returned: that it is what the plan says, and that all it refers to is in the store.
@@ -106,7 +99,8 @@ func (r *run) accept(ctx context.Context, n *node, raw json.RawMessage) (json.Ra
 		return nil, fmt.Errorf("check the outputs of stage %s: %w", n.name, err)
 	}
 	if missing != "" {
-		return nil, protocol.Errorf(protocol.CodeFailed, "stage %s returned %s, which is not in the store", n.name, missing)
+		// It made the digest up, or passes on what the store had when it was called.
+		return nil, &lostError{err: protocol.Errorf(protocol.CodeFailed, "stage %s returned %s, which is not in the store", n.name, missing)}
 	}
 	return value, nil
 }
@@ -132,21 +126,19 @@ func (r *run) storeKey(ctx context.Context, n *node) error {
 	return nil
 }
 
-// store records the result of a node once everything that it refers to is durable. Effects have no key and are never recorded.
-func (r *run) store(ctx context.Context, n *node, rec stageRecord) error {
+// store has the result of a node recorded. Effects have no key and are never recorded.
+func (r *run) store(n *node, rec stageRecord) error {
 	if n.stage.Effect() {
 		return nil
 	}
-	if err := r.e.c.Store.Flush(ctx); err != nil {
-		return fmt.Errorf("make the result of stage %s durable: %w", n.name, err)
-	}
 	b, err := json.Marshal(rec)
+	if err == nil {
+		err = actioncache.Check(actioncache.Stage, b)
+	}
 	if err != nil {
 		return fmt.Errorf("record the result of stage %s: %w", n.name, err)
 	}
-	if err := r.e.c.Cache.Put(ctx, actioncache.Stage, n.probed.key, b); err != nil {
-		return fmt.Errorf("record the result of stage %s: %w", n.name, err)
-	}
+	r.ops.commits.add(actioncache.Stage, n.probed.key, b)
 	return nil
 }
 

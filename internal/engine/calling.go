@@ -33,12 +33,15 @@ type calling struct {
 	log             io.WriteCloser
 	logErr          error
 	tools           map[string]toolUse
+	given           []toolUse // those of tools that the stage asked for
 	blobs           map[uint64]*blob
 	last            uint64
+	lost            []digest.Digest // blobs that operations failed for
+	lostErr         error           // the first of those failures
 }
 
 func newCalling(ctx context.Context, r *run, n *node) *calling {
-	c := &calling{run: r, node: n, tools: map[string]toolUse{}, blobs: map[uint64]*blob{}}
+	c := &calling{run: r, node: n, steps: n.steps, tools: map[string]toolUse{}, blobs: map[uint64]*blob{}}
 	c.ctx, c.stop = context.WithCancelCause(ctx)
 	return c
 }

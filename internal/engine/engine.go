@@ -240,12 +240,8 @@ func (e *Engine) snapshot(ctx context.Context, p *prepared) error {
 				continue
 			}
 			sites[key] = s
-			root := e.c.Program.Root
-			if src.Root == protocol.RootRepository {
-				root = e.c.Program.Repository
-			}
 			keys = append(keys, key)
-			requests = append(requests, source.Request{Root: root, Globs: src.Globs})
+			requests = append(requests, e.request(src))
 		}
 	}
 	p.sources = make(map[string]sourceValue, len(keys))
@@ -263,6 +259,15 @@ func (e *Engine) snapshot(ctx context.Context, p *prepared) error {
 		p.sources[keys[i]] = sourceValue{value: directoryValue(r.Digest), files: r.Files}
 	}
 	return nil
+}
+
+// request asks for a snapshot of a source.
+func (e *Engine) request(src *protocol.Source) source.Request {
+	root := e.c.Program.Root
+	if src.Root == protocol.RootRepository {
+		root = e.c.Program.Repository
+	}
+	return source.Request{Root: root, Globs: src.Globs}
 }
 
 // SourceError is a declared source that cannot be read as it is. It is the user's to mend: exit code 2.

@@ -30,13 +30,28 @@ type node struct {
 
 	probed  probed
 	value   json.RawMessage // what the stage returned
+	steps   int             // how many steps its calls have had
 	began   time.Time
 	outcome event.Outcome
 	cancel  context.CancelCauseFunc // ends what is being done for the node
+
+	// mending is held while the node is called again after its end, which is once at most. The fields above are then written by who holds it, the
+	// value with values of the run as well.
+	mending sync.Mutex
+	mended  bool
+	fresh   bool // no step of it is taken from the cache: the store has what it made, and damaged
 }
 
 // isFanOut tells whether the node stands for all elements of a stage and is not called itself.
 func (n *node) isFanOut() bool { return n.stage.FannedOut() && n.element == nil }
+
+// keyText is the key of the node in text, empty where it has none.
+func (n *node) keyText() string {
+	if n.probed.key.IsZero() {
+		return ""
+	}
+	return n.probed.key.String()
+}
 
 // answer is what a probe or a call came to.
 type answer struct {
@@ -71,6 +86,9 @@ type run struct {
 	reasons *reasons
 	present *presence
 
+	values sync.RWMutex // shared: guards the values of nodes that have ended, and remade
+	remade []remade
+
 	stopping context.Context // ends when the run stops
 	stop     context.CancelCauseFunc
 
@@ -84,6 +102,7 @@ type run struct {
 	counts    map[event.Outcome]int
 	remember  map[string]LastCall
 	cancelled error
+	fault     error // results could not be recorded
 }
 
 func newRun(e *Engine, q Request, p *prepared, ops *operations, rec *recorder) *run {
@@ -112,6 +131,10 @@ func (r *run) run(ctx context.Context) (Result, error) {
 	r.sched.Start()
 	r.loop(ctx)
 	r.p.session.Close() // before the end is told, so that nothing happens after it
+	if r.fault = r.ops.commits.wait(); r.fault != nil && r.first != nil {
+		r.rec.emit(event.Warning{Message: r.fault.Error()}) // the run has failed already, by another cause
+	}
+	r.countRemade()
 	result := r.finish()
 	remembered := r.e.c.Journal.Remember(context.WithoutCancel(ctx), r.remember)
 	return result, errors.Join(r.rec.close(), remembered)
@@ -123,7 +146,7 @@ func (r *run) loop(ctx context.Context) {
 	r.stopping, r.stop = context.WithCancelCause(work)
 	defer r.stop(nil)
 	open := 0
-	interrupted := ctx.Done()
+	interrupted, failed := ctx.Done(), r.ops.commits.failed
 	for {
 		for {
 			a, ok := r.sched.Next()
@@ -160,12 +183,19 @@ func (r *run) loop(ctx context.Context) {
 			interrupted = nil
 			r.cancelled = context.Cause(ctx)
 			r.sched.Cancel(r.cancelled)
-			if n := r.sched.Counts()[sched.Running]; n > 0 {
+			if n := r.sched.Counts()[sched.Running]; n > 0 && !errors.Is(r.cancelled, ErrSuperseded) {
 				r.rec.emit(event.Warning{Message: "interrupted: what runs is being stopped", Hint: "interrupt again to end at once"})
 			}
+		case <-failed:
+			failed = nil
+			r.fault = errUnrecorded
+			r.sched.Cancel(errUnrecorded)
 		}
 	}
 }
+
+// errUnrecorded is why a run stops whose results cannot be recorded; the committer knows more.
+var errUnrecorded = errors.New("results cannot be recorded")
 
 // errStopped is why a call is cancelled when the run stops.
 var errStopped = errors.New("the run stops")
@@ -204,7 +234,7 @@ func (r *run) take(a answer) {
 }
 
 func (r *run) finishNode(n *node, state sched.State, failure error, d time.Duration) {
-	if state == sched.Failed && r.first == nil && r.cancelled == nil {
+	if state == sched.Failed && r.first == nil && r.cancelled == nil && r.fault == nil {
 		r.first, r.firstErr = n, failure
 	}
 	r.sched.Finished(n.id, state)
@@ -233,10 +263,7 @@ func (r *run) expand(n *node, elements []json.RawMessage) {
 // end tells the end of a node and remembers what later runs want to know of it.
 func (r *run) end(n *node, state sched.State, failure error, d time.Duration) {
 	n.outcome = outcomeOf(state)
-	finished := event.StageFinished{Stage: n.name, Outcome: n.outcome, Duration: d}
-	if !n.probed.key.IsZero() {
-		finished.Key = n.probed.key.String()
-	}
+	finished := event.StageFinished{Stage: n.name, Outcome: n.outcome, Key: n.keyText(), Duration: d}
 	switch n.outcome {
 	case event.Succeeded, event.Cached:
 		finished.Value = n.value
@@ -281,8 +308,14 @@ func outcomeOf(s sched.State) event.Outcome {
 
 // because says why a node was not run to its end.
 func (r *run) because(n *node) string {
+	if errors.Is(r.cancelled, ErrSuperseded) {
+		return ErrSuperseded.Error()
+	}
 	if r.cancelled != nil {
 		return "the run was interrupted"
+	}
+	if r.fault != nil {
+		return "results could not be recorded"
 	}
 	if r.first == nil {
 		return "the run stopped"
@@ -301,6 +334,8 @@ func (r *run) finish() Result {
 		result.Outcome = event.Failed
 		result.Failure = describe(r.firstErr, r.first)
 		result.ExitCode = ExitCode(r.firstErr)
+	case r.fault != nil:
+		result.Outcome, result.ExitCode, result.Failure = event.Failed, ExitFault, describe(r.fault, nil)
 	case r.cancelled != nil:
 		result.Outcome, result.ExitCode = event.Cancelled, ExitCancelled
 	case !r.sched.Done():
@@ -323,6 +358,8 @@ func (r *run) finish() Result {
 // valueOf returns the value of a stage that has ended well; for one that was fanned out, what its elements returned.
 func (r *run) valueOf(s *plan.Stage) []json.RawMessage {
 	n := r.byStage[s]
+	r.values.RLock()
+	defer r.values.RUnlock()
 	if !s.FannedOut() {
 		return []json.RawMessage{n.value}
 	}

@@ -29,6 +29,8 @@ type world struct {
 	c     Config
 	store *casmem.Store
 	steps *fake.Executor
+	// made is what a step that makes a file writes into it, by the stage.
+	made func(stage string) string
 	// told is called with each event as it is told.
 	told func(event.Record)
 }
@@ -49,10 +51,21 @@ func newWorld(t *testing.T) *world {
 	if err := os.WriteFile(python, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, dir: dir, store: casmem.New()}
+	w := &world{t: t, dir: dir, store: casmem.New(), made: func(stage string) string { return "made by " + stage }}
 	w.steps = fake.New(w.store, func(ctx context.Context, s *fake.Step) (int, error) {
 		if s.Action.Args[0] == "wait" {
 			<-ctx.Done()
+		}
+		if s.Action.Args[0] == "use" {
+			names, err := s.List("")
+			for _, name := range names {
+				_, more := s.ReadFile(name)
+				err = errors.Join(err, more)
+			}
+			return 0, err
+		}
+		if s.Action.Args[0] == "make" {
+			return 0, s.WriteFile("f", []byte(w.made(s.Action.Args[1])))
 		}
 		return 0, nil
 	})
@@ -111,8 +124,9 @@ func (w *world) run(ctx context.Context, q Request) (Result, *tape) {
 
 // tape is what the events of a run say.
 type tape struct {
-	ends    map[string]event.StageFinished
-	started map[string]event.StageStarted
+	ends     map[string]event.StageFinished
+	started  map[string]event.StageStarted
+	warnings []string
 }
 
 // check holds the events of a run to what every reader relies on.
@@ -134,6 +148,13 @@ func (w *world) check(list []event.Record, result Result) *tape {
 		case event.PlanMade:
 			for _, s := range e.Stages {
 				needs[s.Name] = s.Deps
+			}
+		case event.Warning:
+			p.warnings = append(p.warnings, e.Message)
+			if what, ok := strings.CutSuffix(e.Message, " runs again"); ok { // from here on it has neither begun nor ended
+				name := what[strings.LastIndex(what, " ")+1:]
+				delete(p.started, name)
+				delete(p.ends, name)
 			}
 		case event.StageExpanded:
 			for _, name := range e.Elements {

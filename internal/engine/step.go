@@ -40,7 +40,7 @@ func (o *operations) stepRun(ctx context.Context, c *calling, p protocol.StepRun
 		return nil, err
 	}
 	s := &step{o: o, c: c, p: p, action: action, key: action.Digest(), number: c.nextStep()}
-	if c.node.stage.Effect() || o.run.q.NoCache {
+	if c.node.stage.Effect() || o.run.q.NoCache || c.node.fresh {
 		return s.execute(ctx)
 	}
 	// Two equal steps at once are one step: the second finds what the first has recorded.

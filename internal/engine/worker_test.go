@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -92,6 +93,33 @@ func (w *scripted) call(ctx context.Context, id uint64, p protocol.StageCallPara
 		return json.RawMessage(`{"$file":{"digest":"` + absent + `","executable":false,"name":"x"}}`), nil
 	case "exit":
 		os.Exit(9)
+	case "make": // returns a file that a step has made
+		var made protocol.StepRunResult
+		params := protocol.StepRunParams{Call: id, Args: []string{"make", p.Stage}, Outputs: []string{"f"}}
+		if err := w.conn.Call(ctx, protocol.MethodStepRun, params, &made); err != nil {
+			return nil, err
+		}
+		return json.Marshal(made.Outputs[0].Value)
+	case "makes": // returns a list of two of them
+		one, err := w.call(ctx, id, protocol.StageCallParams{Stage: "1", Function: "make"})
+		if err != nil {
+			return nil, err
+		}
+		two, err := w.call(ctx, id, protocol.StageCallParams{Stage: "2", Function: "make"})
+		return slices.Concat([]byte("["), one, []byte(","), two, []byte("]")), err
+	case "pass":
+		return p.Inputs["i0"], nil
+	case "read", "hide":
+		err := w.conn.Call(ctx, protocol.MethodFileRead, json.RawMessage(fmt.Sprintf(`{"call":%d,"file":%s,"offset":0,"length":100}`, id, p.Inputs["i0"])), nil)
+		if what == "hide" {
+			err = nil
+		}
+		return json.RawMessage("1"), err
+	case "use": // runs a step with its input in the tree
+		at := map[bool]string{true: "", false: "f"}[strings.HasPrefix(string(p.Inputs["i0"]), `{"$directory"`)]
+		tree := fmt.Sprintf(`[{"path":"%s","value":%s}]`, at, p.Inputs["i0"])
+		return json.RawMessage("1"), w.conn.Call(ctx, protocol.MethodStepRun, json.RawMessage(fmt.Sprintf(
+			`{"call":%d,"args":["use","%s"],"tree":%s,"cwd":"","env":{},"outputs":[],"ok":[0]}`, id, p.Stage, tree)), nil)
 	}
 	return json.RawMessage("1"), nil
 }

@@ -109,24 +109,18 @@ func (e *AmbiguousError) Error() string {
 func Summarize(id string, each func(fn func(event.Record) error) error) (Summary, error) {
 	s := Summary{ID: id, Targets: []string{}}
 	var last time.Time
+	var order []string
+	ends := map[string]event.StageFinished{} // the last of each: a stage may run again when a blob of its result is lost
 	err := each(func(r event.Record) error {
 		last = r.Time
 		switch e := r.Event.(type) {
 		case event.RunStarted:
 			s.Started, s.Targets = r.Time, e.Targets
 		case event.StageFinished:
-			switch e.Outcome {
-			case event.Succeeded:
-				s.Ran++
-			case event.Cached:
-				s.Cached++
-			case event.Failed:
-				if e.Failure != nil { // else it is a fan-out, and its element is listed
-					s.Ran++
-					s.Failed = append(s.Failed, e.Stage)
-				}
-			case event.Cancelled, event.Skipped:
+			if _, again := ends[e.Stage]; !again {
+				order = append(order, e.Stage)
 			}
+			ends[e.Stage] = e
 		case event.RunFinished:
 			s.Outcome = e.Outcome
 		default:
@@ -134,8 +128,26 @@ func Summarize(id string, each func(fn func(event.Record) error) error) (Summary
 		}
 		return nil
 	})
+	for _, stage := range order {
+		s.count(ends[stage])
+	}
 	if !s.Started.IsZero() {
 		s.Duration = last.Sub(s.Started)
 	}
 	return s, err
+}
+
+func (s *Summary) count(e event.StageFinished) {
+	switch e.Outcome {
+	case event.Succeeded:
+		s.Ran++
+	case event.Cached:
+		s.Cached++
+	case event.Failed:
+		if e.Failure != nil { // else it is a fan-out, and its element is listed
+			s.Ran++
+			s.Failed = append(s.Failed, e.Stage)
+		}
+	case event.Cancelled, event.Skipped:
+	}
 }
