@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/towpath/towpath/internal/event"
 )
@@ -19,6 +21,7 @@ import (
 // watched is a `tow run --watch` that goes on.
 type watched struct {
 	t     *testing.T
+	ctx   context.Context
 	dir   string
 	cmd   *exec.Cmd
 	lines *bufio.Scanner
@@ -40,7 +43,10 @@ func watch(t *testing.T, files map[string]string, args ...string) *watched {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.cmd = exec.Command(tow, append([]string{"run", "--watch", "--verbose"}, args...)...)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // for one that waits for what never comes
+	t.Cleanup(cancel)
+	w.ctx = ctx
+	w.cmd = exec.CommandContext(ctx, tow, append([]string{"run", "--watch", "--verbose"}, args...)...)
 	w.cmd.Dir = w.dir
 	home := filepath.Join(w.dir, "..", "home")
 	w.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + t.TempDir(), "TOW_PYTHON=" + interpreter(t), "GORACE=atexit_sleep_ms=0"}
@@ -81,6 +87,14 @@ func (w *watched) await(text string) {
 		}
 	}
 	w.t.Fatalf("it ended and did not say %q", text)
+}
+
+// read waits until someone writes to a fifo.
+func (w *watched) read(fifo string) {
+	w.t.Helper()
+	if err := exec.CommandContext(w.ctx, "cat", fifo).Run(); err != nil {
+		w.t.Fatalf("nobody wrote to the fifo: %v", err)
+	}
 }
 
 // end interrupts tow and returns what it printed. It must end with exit code 130.
@@ -179,14 +193,10 @@ func TestWatchStartsAgainWhenSomethingIsSavedDuringARun(t *testing.T) {
 	}
 	long := strings.Replace(cat, `"cat src/*"`, `"echo > `+started+`; test -s src/a || tail -f /dev/null"`, 1)
 	w := watch(t, map[string]string{"pipeline.py": long, "src/a": ""}, "--json", "--isolation", "workspace")
-	if _, err := os.ReadFile(started); err != nil {
-		t.Fatal(err)
-	}
+	w.read(started)
 	w.save("src/a", "enough\n")
 	w.await("src/a changed; running again")
-	if _, err := os.ReadFile(started); err != nil {
-		t.Fatal(err)
-	}
+	w.read(started)
 	w.await(waiting)
 	var runs [][]event.Record
 	for dec := json.NewDecoder(strings.NewReader(w.end())); ; {

@@ -184,6 +184,10 @@ Start with "tow init python" or "tow init go", then "tow run".`,
 			root.PersistentFlags().Var(&settingFlag{key: s.Key, flags: a.flags}, s.Flag, s.Doc)
 		}
 	}
+	isolations := cobra.FixedCompletions([]cobra.Completion{config.IsolationAuto, config.IsolationSandbox, config.IsolationWorkspace}, cobra.ShellCompDirectiveNoFileComp)
+	if err := root.RegisterFlagCompletionFunc("isolation", isolations); err != nil {
+		panic(err) // there is no such flag
+	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &usageError{text: err.Error(), hint: fmt.Sprintf("`%s --help` lists the flags", c.CommandPath())}
 	})

@@ -24,7 +24,7 @@ import (
 func TestShellWordsArePastable(t *testing.T) {
 	args := []string{"printf", `%s\0`, "plain", "", "with space", "it's", "two\nlines", "tab\there", "\x1b[31mred", "back\\slash\x01%d'\"$HOME`id`", "ünï", "\x80broken"}
 	text := shellWords(args)
-	if strings.ContainsAny(text, "\x1b\x01\x80") {
+	if strings.ContainsAny(text, "\x1b\x01") || strings.Contains(text, "\x80") {
 		t.Errorf("a terminal would obey %q", text)
 	}
 	out, err := exec.Command("sh", "-c", text).Output()
