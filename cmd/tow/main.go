@@ -17,12 +17,14 @@ import (
 	"github.com/towpath/towpath"
 	actiondisk "github.com/towpath/towpath/internal/actioncache/disk"
 	casdisk "github.com/towpath/towpath/internal/cas/disk"
+	"github.com/towpath/towpath/internal/checkout"
 	"github.com/towpath/towpath/internal/cli"
 	"github.com/towpath/towpath/internal/config"
 	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/engine"
 	"github.com/towpath/towpath/internal/executor/local"
 	"github.com/towpath/towpath/internal/history/files"
+	"github.com/towpath/towpath/internal/sandbox"
 	"github.com/towpath/towpath/internal/session"
 	"github.com/towpath/towpath/internal/source"
 	"github.com/towpath/towpath/sdk"
@@ -32,6 +34,7 @@ import (
 const version = "0.1.0-dev"
 
 func main() {
+	sandbox.MainIfHelper()
 	os.Exit(run())
 }
 
@@ -88,15 +91,31 @@ func open(s config.Settings, p session.Program) (*cli.Stores, error) {
 	if err != nil {
 		return nil, errors.Join(err, blobs.Close(), results.Close())
 	}
-	steps, err := local.New(local.Config{Store: blobs, Dir: filepath.Join(s.CacheDir, "work")})
+	owner := sandbox.Owner()
+	inputs, err := checkout.Open(checkout.Config{Store: blobs, Dir: filepath.Join(s.CacheDir, "checkouts"), UID: owner, GID: owner})
 	if err != nil {
 		return nil, errors.Join(err, blobs.Close(), results.Close())
+	}
+	steps, err := local.New(local.Config{Store: blobs, Dir: filepath.Join(s.CacheDir, "work"), Isolation: isolation(s), Checkouts: inputs})
+	if err != nil {
+		return nil, errors.Join(err, inputs.Close(), blobs.Close(), results.Close())
 	}
 	return &cli.Stores{
 		Blobs: blobs, Results: results, Sources: sources, Executor: steps,
 		History: files.Open(filepath.Join(s.StateDir, "projects", project)),
 		Close: func(ctx context.Context) error {
-			return errors.Join(steps.Close(), sources.Close(ctx), results.Close(), blobs.Close())
+			return errors.Join(steps.Close(), inputs.Close(), sources.Close(ctx), results.Close(), blobs.Close())
 		},
 	}, nil
+}
+
+// isolation returns what the local executor calls the isolation that the settings ask for.
+func isolation(s config.Settings) string {
+	switch s.Isolation {
+	case config.IsolationSandbox:
+		return local.Sandbox
+	case config.IsolationWorkspace:
+		return local.Workspace
+	}
+	return ""
 }

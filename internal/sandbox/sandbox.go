@@ -126,3 +126,11 @@ type RefusedError struct {
 func (e *RefusedError) Error() string { return fmt.Sprintf("%s: %v", e.Why, e.Err) }
 
 func (e *RefusedError) Unwrap() error { return e.Err }
+
+// Owner is whom the folders and inputs of commands have to belong to, or -1 where that is who makes them.
+func Owner() int {
+	if os.Geteuid() == 0 {
+		return Nobody
+	}
+	return -1
+}

@@ -31,7 +31,7 @@ func dieIfAsked() {
 		if err != nil {
 			return err
 		}
-		a, err := executor.NewAction(executor.Command{Args: []string{"sh", "-c", os.Args[1]}}, root, executor.Platform(local.Isolation))
+		a, err := executor.NewAction(executor.Command{Args: []string{"sh", "-c", os.Args[1]}}, root, executor.Platform(local.Workspace))
 		if err != nil {
 			return err
 		}

@@ -31,12 +31,24 @@ import (
 	"time"
 
 	"github.com/towpath/towpath/internal/cas"
+	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/executor"
+	"github.com/towpath/towpath/internal/sandbox"
 	"github.com/towpath/towpath/internal/tree"
 )
 
-// Isolation is what actions for this executor ask for: a workspace of their own, and nothing more.
-const Isolation = "workspace"
+// The kinds of isolation.
+const (
+	// Sandbox is a command in namespaces of its own, which sees what it declares and nothing else of the machine.
+	Sandbox = "sandbox"
+	// Workspace is a command with a workspace of its own, and nothing more.
+	Workspace = "workspace"
+)
+
+// Folders keep directories of the store as folders that nobody changes: internal/checkout.
+type Folders interface {
+	Folder(ctx context.Context, d digest.Digest) (path string, err error)
+}
 
 // Config configures an Executor.
 type Config struct {
@@ -44,15 +56,23 @@ type Config struct {
 	Store cas.Store
 	// Dir is the folder for workspaces. Other processes may use it at the same time.
 	Dir string
+	// Isolation is Sandbox, Workspace, or empty for the stronger of them that the machine allows.
+	Isolation string
+	// Checkouts hold the inputs of sandboxes. Their files belong to Owner. Without them there is no sandbox.
+	Checkouts Folders
 	// Grace is the time that a cancelled command gets between being asked to end and being killed. Zero stands for ten seconds.
 	Grace time.Duration
 }
 
 // Executor is an executor.Executor that runs processes.
 type Executor struct {
-	store cas.Store
-	work  *workDir
-	grace time.Duration
+	store     cas.Store
+	work      *workDir
+	grace     time.Duration
+	isolation string
+	refused   *sandbox.RefusedError // why it is not Sandbox, where the machine does not allow that
+	sandbox   *sandbox.Sandbox      // nil where the isolation is Workspace
+	folders   Folders
 }
 
 var _ executor.Executor = (*Executor)(nil)
@@ -66,29 +86,37 @@ func New(c Config) (*Executor, error) {
 	if c.Grace == 0 {
 		c.Grace = 10 * time.Second
 	}
-	return &Executor{store: c.Store, work: work, grace: c.Grace}, nil
+	e := &Executor{store: c.Store, work: work, grace: c.Grace, folders: c.Checkouts, isolation: Workspace}
+	if err := e.isolate(c.Isolation); err != nil {
+		return nil, errors.Join(fmt.Errorf("local executor: %w", err), e.Close())
+	}
+	return e, nil
 }
 
 // Close removes what is left of the workspaces. No execution may be under way or follow. A second call does nothing.
-func (e *Executor) Close() error { return e.work.close() }
+func (e *Executor) Close() error {
+	if e.sandbox == nil {
+		return e.work.close()
+	}
+	return errors.Join(e.sandbox.Close(), e.work.close())
+}
 
 // Name implements executor.Executor.
 func (e *Executor) Name() string { return "local" }
 
 // Isolation implements executor.Executor.
-func (e *Executor) Isolation() string { return Isolation }
-
-// Gaps implements executor.Executor.
-func (e *Executor) Gaps() []executor.Gap {
-	return []executor.Gap{{
-		What: "steps see the machine's files, network and processes", Why: "they run as plain processes", Weak: true,
-	}}
-}
+func (e *Executor) Isolation() string { return e.isolation }
 
 // Execute implements executor.Executor.
 func (e *Executor) Execute(ctx context.Context, a executor.Action, o executor.Options) (executor.Result, error) {
-	if err := a.CheckIsolation(Isolation); err != nil {
+	if err := a.CheckIsolation(e.isolation); err != nil {
 		return executor.Result{}, err
+	}
+	if e.sandbox != nil {
+		return e.executeInSandbox(ctx, a, o)
+	}
+	if !a.Root.IsZero() {
+		return executor.Result{}, &executor.InvalidError{Field: "root", Reason: "an image takes the place of the machine's programs only in a sandbox"}
 	}
 	w, err := e.work.acquire()
 	if err != nil {
@@ -104,16 +132,29 @@ func (e *Executor) Execute(ctx context.Context, a executor.Action, o executor.Op
 		return executor.Result{}, err
 	}
 	p := proc{cmd: cmd, grace: e.grace, marker: "TMPDIR=" + w.tmp}
-	result, err := p.run(ctx, o)
+	result, printed, err := p.run(ctx, o)
 	if err != nil {
 		return result, startError(a, err)
 	}
-	if result.Signal != "" || !o.Accepts(result.ExitCode) {
+	return e.capture(ctx, a, o, w.root, result, printed)
+}
+
+// capture takes the outputs from the folder dir where the result is accepted of a command that has printed so many bytes.
+func (e *Executor) capture(ctx context.Context, a executor.Action, o executor.Options, dir string, result executor.Result, printed int64) (executor.Result, error) {
+	if result.Signal != "" || result.Exceeded != "" || !o.Accepts(result.ExitCode) {
 		return result, nil
 	}
-	captured, err := tree.Capture(ctx, e.store, w.root, a.Outputs)
+	captured, err := tree.Capture(ctx, e.store, dir, a.Outputs)
 	if err != nil {
 		return result, outputError(ctx, err)
+	}
+	tooMuch, err := e.exceeds(ctx, captured, o.Limits.OutputBytes, printed)
+	if err != nil {
+		return result, outputError(ctx, err)
+	}
+	if tooMuch {
+		result.Exceeded = exceededOutput
+		return result, nil
 	}
 	result.Accepted = true
 	result.Entries, result.Root, result.Missing = captured.Entries, captured.Root, captured.Missing
@@ -138,12 +179,16 @@ func newCommand(a executor.Action, w *workspace) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
+	return &exec.Cmd{Path: program, Args: a.Args, Env: environ(a, w.home, w.tmp), Dir: cwd}, nil
+}
+
+// environ returns the variables of a with those of an execution.
+func environ(a executor.Action, home, tmp string) []string {
 	env := make([]string, 0, len(a.Env)+2)
 	for _, v := range a.Env {
 		env = append(env, v.Name+"="+v.Value)
 	}
-	env = append(env, "HOME="+w.home, "TMPDIR="+w.tmp)
-	return &exec.Cmd{Path: program, Args: a.Args, Env: env, Dir: cwd}, nil
+	return append(env, "HOME="+home, "TMPDIR="+tmp)
 }
 
 // inputError tells the faults of Materialize apart.

@@ -14,10 +14,12 @@ import (
 	"github.com/towpath/towpath/internal/executor"
 	"github.com/towpath/towpath/internal/executor/executortest"
 	"github.com/towpath/towpath/internal/executor/local"
+	"github.com/towpath/towpath/internal/sandbox"
 	"github.com/towpath/towpath/internal/tree"
 )
 
 func TestMain(m *testing.M) {
+	sandbox.MainIfHelper()
 	executortest.MainIfProgram()
 	dieIfAsked()
 	os.Exit(m.Run())
@@ -91,7 +93,7 @@ func (f *fixture) action(tb testing.TB, c executor.Command, files map[string]str
 	if err != nil {
 		tb.Fatal(err)
 	}
-	a, err := executor.NewAction(c, root, executor.Platform(local.Isolation))
+	a, err := executor.NewAction(c, root, executor.Platform(local.Workspace))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -125,7 +127,7 @@ func TestCorruptInput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := executor.NewAction(executor.Command{Args: []string{"true"}}, root, executor.Platform(local.Isolation))
+	a, err := executor.NewAction(executor.Command{Args: []string{"true"}}, root, executor.Platform(local.Workspace))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,9 +42,9 @@ type proc struct {
 }
 
 // run starts the command, streams what it writes, and returns when it has ended and nothing of it is left.
-func (p *proc) run(ctx context.Context, o executor.Options) (executor.Result, error) {
+func (p *proc) run(ctx context.Context, o executor.Options) (result executor.Result, printed int64, err error) {
 	if ctx.Err() != nil {
-		return executor.Result{}, fmt.Errorf("start the command: %w", ctx.Err())
+		return executor.Result{}, 0, fmt.Errorf("start the command: %w", ctx.Err())
 	}
 	// Linux kills the command when the thread ends that has started it. Being locked keeps the thread from ending.
 	runtime.LockOSThread()
@@ -52,29 +52,46 @@ func (p *proc) run(ctx context.Context, o executor.Options) (executor.Result, er
 
 	streaming, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	streams, err := p.connect(o, stop)
+	streams, out, err := connect(o, stop)
 	if err != nil {
-		return executor.Result{}, &executor.InfrastructureError{Op: "connect the command", Err: err}
+		return executor.Result{}, 0, &executor.InfrastructureError{Op: "connect the command", Err: err}
+	}
+	// An interface that holds nil is not nil, for which exec opens the null device.
+	if out.stdout != nil {
+		p.cmd.Stdout = out.stdout
+	}
+	if out.stderr != nil {
+		p.cmd.Stderr = out.stderr
 	}
 	begin := time.Now()
 	err = p.start()
 	streams.started()
 	if err != nil {
 		streams.finish()
-		return executor.Result{}, &startFailure{err}
+		return executor.Result{}, 0, &startFailure{err}
 	}
 	cancelled := p.wait(streaming)
-	result := resultOf(p.cmd.ProcessState)
+	result = resultOf(p.cmd.ProcessState)
 	result.Duration = time.Since(begin)
 	killMarked(p.cmd.Process.Pid, p.marker)
 	streams.finish()
-	if cancelled && ctx.Err() != nil {
-		return result, fmt.Errorf("run the command: %w", ctx.Err())
+	result, err = streams.outcome(ctx, result, cancelled)
+	return result, streams.printed.Load(), err
+}
+
+// outcome is how a command ended with these streams, once they are finished.
+func (s *streams) outcome(ctx context.Context, r executor.Result, cancelled bool) (executor.Result, error) {
+	switch {
+	case cancelled && ctx.Err() != nil:
+		return r, fmt.Errorf("run the command: %w", ctx.Err())
+	case s.exceeded():
+		r.Exceeded = exceededOutput
+		return r, nil
 	}
-	if err := streams.err(); err != nil {
-		return result, &executor.InfrastructureError{Op: "pass on what the command writes", Err: err}
+	if err := s.err(); err != nil {
+		return r, &executor.InfrastructureError{Op: "pass on what the command writes", Err: err}
 	}
-	return result, nil
+	return r, nil
 }
 
 func (p *proc) start() error {
@@ -100,6 +117,10 @@ func (p *proc) wait(ctx context.Context) (cancelled bool) {
 		case <-ctx.Done():
 		}
 		cancelled = true
+		if errors.Is(context.Cause(ctx), errExceeded) {
+			p.group.Kill()
+			return
+		}
 		p.group.Terminate()
 		grace := time.NewTimer(p.grace)
 		defer grace.Stop()
@@ -119,30 +140,35 @@ func (p *proc) wait(ctx context.Context) (cancelled bool) {
 type streams struct {
 	readers, writers []*os.File
 	copying          sync.WaitGroup
-	mu               sync.Mutex
-	failed           error
+	meter
+	mu     sync.Mutex
+	failed error
 }
 
-// connect gives the command pipes. The first error of a writer is kept and stops the command.
-func (p *proc) connect(o executor.Options, stop context.CancelCauseFunc) (*streams, error) {
-	s := &streams{}
+// ends are what a command writes to, nil where nobody takes it.
+type ends struct{ stdout, stderr *os.File }
+
+// connect makes pipes for a command. The first error of a writer is kept and stops the command.
+func connect(o executor.Options, stop context.CancelCauseFunc) (*streams, ends, error) {
+	s := &streams{meter: meter{limit: o.Limits.OutputBytes}}
+	var e ends
 	for _, to := range []struct {
-		from *io.Writer
-		out  io.Writer
-	}{{&p.cmd.Stdout, o.Stdout}, {&p.cmd.Stderr, o.Stderr}} {
-		if to.out == nil {
-			continue // exec opens the null device
+		end **os.File
+		out io.Writer
+	}{{&e.stdout, o.Stdout}, {&e.stderr, o.Stderr}} {
+		if to.out == nil && s.limit == 0 {
+			continue
 		}
 		r, w, err := os.Pipe()
 		if err != nil {
 			s.started()
 			s.finish()
-			return nil, err
+			return nil, ends{}, err
 		}
 		s.readers, s.writers = append(s.readers, r), append(s.writers, w)
-		*to.from = w
+		*to.end = w
 		s.copying.Go(func() {
-			if err := copyStream(to.out, r); err != nil {
+			if err := copyStream(s.metered(to.out), r); err != nil {
 				s.mu.Lock()
 				s.failed = errors.Join(s.failed, err)
 				s.mu.Unlock()
@@ -150,7 +176,7 @@ func (p *proc) connect(o executor.Options, stop context.CancelCauseFunc) (*strea
 			}
 		})
 	}
-	return s, nil
+	return s, e, nil
 }
 
 // started closes the ends that the command has by now.

@@ -17,19 +17,28 @@ type workDir struct {
 	session string
 	lock    *os.File
 
+	owner   int  // of the folders of a workspace, -1 for who makes them
+	overlay bool // a workspace has a folder for the use of the system
+
 	mu   sync.Mutex
 	last uint64
 	free []*workspace
 }
 
-// workspace is what one execution has: three empty folders.
+// workspace is what one execution has: empty folders.
 type workspace struct {
 	dir             string // holds the others
 	root, home, tmp string
-	made            []os.FileInfo // of the three
+	overlay         string        // what an overlay needs besides root, or empty
+	made            []os.FileInfo // of the folders
 }
 
-func (w *workspace) folders() []string { return []string{w.root, w.home, w.tmp} }
+func (w *workspace) folders() []string {
+	if w.overlay == "" {
+		return []string{w.root, w.home, w.tmp}
+	}
+	return []string{w.root, w.home, w.tmp, w.overlay}
+}
 
 const lockName = "lock"
 
@@ -42,6 +51,7 @@ func openWorkDir(dir string) (*workDir, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, err
 	}
+	spread(dir)
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, err
 	}
@@ -70,7 +80,7 @@ func openWorkDir(dir string) (*workDir, error) {
 		held.Close()
 		return nil, fmt.Errorf("lock %s: %w", held.Name(), err)
 	}
-	return &workDir{session: session, lock: held}, nil
+	return &workDir{session: session, lock: held, owner: -1}, nil
 }
 
 func openLock(path string) (*os.File, error) { return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666) }
@@ -117,7 +127,10 @@ func (d *workDir) acquire() (*workspace, error) {
 	dir := filepath.Join(d.session, strconv.FormatUint(d.last, 36))
 	d.mu.Unlock()
 	w := &workspace{dir: dir, root: filepath.Join(dir, "work"), home: filepath.Join(dir, "home"), tmp: filepath.Join(dir, "tmp")}
-	if err := w.make(); err != nil {
+	if d.overlay {
+		w.overlay = filepath.Join(dir, "overlay")
+	}
+	if err := w.make(d.owner); err != nil {
 		return nil, errors.Join(err, removeAll(dir))
 	}
 	return w, nil
@@ -135,13 +148,18 @@ func (d *workDir) release(w *workspace) {
 	d.free = append(d.free, w)
 }
 
-func (w *workspace) make() error {
+func (w *workspace) make(owner int) error {
 	if err := os.Mkdir(w.dir, 0o755); err != nil {
 		return err
 	}
 	for _, folder := range w.folders() {
 		if err := os.Mkdir(folder, 0o755); err != nil {
 			return err
+		}
+		if owner >= 0 {
+			if err := os.Chown(folder, owner, owner); err != nil {
+				return err
+			}
 		}
 		info, err := os.Lstat(folder)
 		if err != nil {
@@ -156,7 +174,7 @@ func (w *workspace) make() error {
 func (w *workspace) clear() bool {
 	for i, folder := range w.folders() {
 		info, err := os.Lstat(folder)
-		if err != nil || !os.SameFile(info, w.made[i]) || info.Mode() != w.made[i].Mode() {
+		if err != nil || !os.SameFile(info, w.made[i]) || info.Mode() != w.made[i].Mode() || isMarkedFolder(folder) {
 			return false
 		}
 		entries, err := os.ReadDir(folder)

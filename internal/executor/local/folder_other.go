@@ -1,0 +1,9 @@
+//go:build !linux
+
+package local
+
+// spread does nothing where no file system knows of it.
+func spread(string) {}
+
+// isMarkedFolder is not asked where folders are not used again.
+func isMarkedFolder(string) bool { return false }

@@ -1,0 +1,202 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/towpath/towpath/internal/executor"
+	"github.com/towpath/towpath/internal/sandbox"
+)
+
+// executeInSandbox is Execute where the isolation is Sandbox.
+func (e *Executor) executeInSandbox(ctx context.Context, a executor.Action, o executor.Options) (executor.Result, error) {
+	if ctx.Err() != nil {
+		return executor.Result{}, fmt.Errorf("start the command: %w", ctx.Err())
+	}
+	spec, err := e.specOf(ctx, a)
+	if err != nil {
+		return executor.Result{}, err
+	}
+	w, err := e.work.acquire()
+	if err != nil {
+		return executor.Result{}, &executor.InfrastructureError{Op: "make the workspace", Err: err}
+	}
+	defer e.work.release(w)
+	spec.Upper, spec.Work, spec.Home, spec.Tmp = w.root, w.overlay, w.home, w.tmp
+	spec.Limits = limitsOf(o.Limits)
+	result, printed, workspace, err := e.runInSandbox(ctx, spec, o)
+	if workspace != nil {
+		defer workspace.Close()
+	}
+	if err != nil {
+		return result, e.sandboxError(a, err)
+	}
+	return e.capture(ctx, a, o, fmt.Sprintf("/proc/self/fd/%d", workspace.Fd()), result, printed)
+}
+
+// specOf returns what a sandbox needs to know of an action.
+func (e *Executor) specOf(ctx context.Context, a executor.Action) (*sandbox.Spec, error) {
+	lower, err := e.folders.Folder(ctx, a.InputRoot)
+	if err != nil {
+		return nil, inputError(ctx, err)
+	}
+	s := &sandbox.Spec{
+		Lower: lower, Args: a.Args, Env: environ(a, sandbox.Home, sandbox.Tmp), Cwd: a.Cwd, Network: a.Network,
+		Programs: programs(a), Tools: visible(a.Tools),
+	}
+	if !a.Root.IsZero() {
+		if s.Root, err = e.folders.Folder(ctx, a.Root); err != nil {
+			return nil, inputError(ctx, err)
+		}
+	}
+	return s, nil
+}
+
+// programs returns where the program of a may be, in the order of its PATH.
+func programs(a executor.Action) []string {
+	name := a.Args[0]
+	if strings.Contains(name, "/") {
+		return []string{name}
+	}
+	path, _ := a.Lookup("PATH")
+	var out []string
+	for dir := range strings.SplitSeq(path, ":") {
+		if dir == "" {
+			dir = "."
+		}
+		out = append(out, dir+"/"+name)
+	}
+	return out
+}
+
+func limitsOf(l executor.Limits) sandbox.Limits {
+	out := sandbox.Limits{FileBytes: l.OutputBytes}
+	if l.MemoryBytes > 0 {
+		out.MemoryBytes = l.MemoryBytes
+	}
+	out.Processes = l.PIDs
+	out.CPUs = int(math.Ceil(l.CPUs))
+	return out
+}
+
+// runInSandbox runs a command. The workspace is not nil where there is no error.
+func (e *Executor) runInSandbox(ctx context.Context, spec *sandbox.Spec, o executor.Options) (executor.Result, int64, *os.File, error) {
+	streaming, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	streams, out, err := connect(o, stop)
+	if err != nil {
+		return executor.Result{}, 0, nil, &executor.InfrastructureError{Op: "connect the command", Err: err}
+	}
+	p, err := e.startInSandbox(spec, out)
+	streams.started()
+	if err != nil {
+		streams.finish()
+		return executor.Result{}, 0, nil, err
+	}
+	cancelled := e.watch(streaming, p)
+	ended, err := p.Wait()
+	wasCancelled := cancelled()
+	streams.finish()
+	if err != nil {
+		if wasCancelled && ctx.Err() != nil {
+			err = fmt.Errorf("run the command: %w", ctx.Err())
+		}
+		return executor.Result{}, 0, nil, err
+	}
+	result, err := streams.outcome(ctx, resultOfSandbox(ended), wasCancelled)
+	if result.Signal == "SIGXFSZ" && o.Limits.OutputBytes > 0 {
+		result.Exceeded = exceededOutput
+	}
+	return result, streams.printed.Load(), ended.Workspace, err
+}
+
+func (e *Executor) startInSandbox(spec *sandbox.Spec, out ends) (*sandbox.Process, error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, &executor.InfrastructureError{Op: "connect the command", Err: err}
+	}
+	defer null.Close()
+	stdio := [3]*os.File{null, null, null}
+	if out.stdout != nil {
+		stdio[1] = out.stdout
+	}
+	if out.stderr != nil {
+		stdio[2] = out.stderr
+	}
+	return e.sandbox.Start(spec, stdio, nil)
+}
+
+// watch ends a command when ctx ends, until the function that it returns is called, which tells whether that was so.
+func (e *Executor) watch(ctx context.Context, p *sandbox.Process) func() bool {
+	ended, watched := make(chan struct{}), make(chan struct{})
+	cancelled := false
+	go func() {
+		defer close(watched)
+		select {
+		case <-ended:
+			return
+		case <-ctx.Done():
+		}
+		cancelled = true
+		if !errors.Is(context.Cause(ctx), errExceeded) {
+			p.Terminate()
+			grace := time.NewTimer(e.grace)
+			defer grace.Stop()
+			select {
+			case <-ended:
+				return
+			case <-grace.C:
+			}
+		}
+		p.Kill()
+	}()
+	return func() bool {
+		close(ended)
+		<-watched
+		return cancelled
+	}
+}
+
+func resultOfSandbox(o *sandbox.Outcome) executor.Result {
+	r := executor.Result{
+		ExitCode: o.Status.ExitStatus(), Duration: o.Duration, UserTime: o.UserTime, SystemTime: o.SystemTime, MaxRSSBytes: o.MaxRSSBytes,
+	}
+	if o.Status.Signaled() {
+		r.Signal = unix.SignalName(o.Status.Signal())
+		r.ExitCode = 128 + int(o.Status.Signal())
+	}
+	return r
+}
+
+// sandboxError tells whose fault an error of the sandbox is.
+func (e *Executor) sandboxError(a executor.Action, err error) error {
+	var exec *sandbox.ExecError
+	var cwd *sandbox.CwdError
+	var setup *sandbox.SetupError
+	var refused *sandbox.RefusedError
+	switch {
+	case errors.As(err, &cwd):
+		return &executor.InvalidError{Field: "cwd", Reason: fmt.Sprintf("folder %q cannot be made: %v", a.Cwd, cwd.Err)}
+	case errors.As(err, &exec):
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || isStepsFault(err) {
+			notFound := &executor.CommandNotFoundError{Name: a.Args[0], Err: exec.Err}
+			if !strings.Contains(a.Args[0], "/") {
+				notFound.Path, _ = a.Lookup("PATH")
+			}
+			return notFound
+		}
+		return &executor.InfrastructureError{Op: "start the command", Err: exec.Err}
+	case errors.As(err, &setup), errors.As(err, &refused):
+		e.disprove()
+		return &executor.InfrastructureError{Op: "make the sandbox", Err: err}
+	}
+	return err
+}
