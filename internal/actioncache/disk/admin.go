@@ -4,71 +4,66 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/towpath/towpath/internal/actioncache"
+	"github.com/towpath/towpath/internal/cas"
+	"github.com/towpath/towpath/internal/cas/durable"
 )
+
+var _ cas.Collector = (*Cache)(nil)
 
 // Info returns how many entries there are and how many bytes their files have.
 func (c *Cache) Info(ctx context.Context) (entries int, bytes int64, err error) {
-	err = c.each(ctx, func(_ string, e fs.DirEntry) error {
-		info, err := e.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		entries++
-		bytes += info.Size()
-		return nil
-	})
-	if err != nil {
-		return 0, 0, fmt.Errorf("action cache: info: %w", err)
+	items, err := c.Items(ctx)
+	for _, i := range items {
+		bytes += i.Bytes
 	}
-	return entries, bytes, nil
+	return len(items), bytes, err
 }
 
 // Clear forgets everything. Other processes may go on using the cache: they miss.
 func (c *Cache) Clear(ctx context.Context) error {
-	var failed []error
-	err := c.each(ctx, func(path string, _ fs.DirEntry) error {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			failed = append(failed, err)
-		}
-		return nil
-	})
-	if err := errors.Join(append(failed, err)...); err != nil {
+	items, err := c.Items(ctx)
+	failed := []error{err}
+	for _, i := range items {
+		failed = append(failed, os.RemoveAll(c.named(i.Name)))
+	}
+	if err := errors.Join(failed...); err != nil {
 		return fmt.Errorf("action cache: clear: %w", err)
 	}
 	return nil
 }
 
-// each calls fn for every entry. Entries that come or go meanwhile may be seen or not.
-func (c *Cache) each(ctx context.Context, fn func(path string, e fs.DirEntry) error) error {
-	for _, kind := range []actioncache.Kind{actioncache.Stage, actioncache.Step} {
-		top := filepath.Join(c.dir, string(kind))
-		shards, err := os.ReadDir(top)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		for _, shard := range shards {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			dir := filepath.Join(top, shard.Name())
-			entries, err := os.ReadDir(dir)
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-			for _, e := range entries {
-				if err := fn(filepath.Join(dir, e.Name()), e); err != nil {
-					return err
-				}
-			}
+// Items implements cas.Collector.
+func (c *Cache) Items(ctx context.Context) ([]cas.Item, error) {
+	var items []cas.Item
+	for _, kind := range kinds() {
+		err := durable.Files(ctx, filepath.Join(c.dir, string(kind)), 0, func(path string, st durable.Stat) {
+			items = append(items, cas.Item{Name: string(kind) + "/" + filepath.Base(path), Bytes: st.Size, Disk: st.Disk, Used: st.Used})
+		})
+		if err != nil {
+			return nil, fmt.Errorf("action cache: list results: %w", err)
 		}
 	}
-	return nil
+	return items, nil
 }
+
+func kinds() []actioncache.Kind { return []actioncache.Kind{actioncache.Stage, actioncache.Step} }
+
+// Drop implements cas.Collector.
+func (c *Cache) Drop(ctx context.Context, name string, before time.Time) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	dropped, err := c.temp.Discard(c.named(name), before)
+	if err != nil {
+		return false, fmt.Errorf("action cache: drop result: %w", err)
+	}
+	return dropped, nil
+}
+
+// named returns the path of the entry with this name.
+func (c *Cache) named(name string) string { return filepath.Join(c.dir, filepath.FromSlash(name)) }

@@ -1,6 +1,7 @@
 // Package disk remembers results in a folder of a local file system, shared by any number of processes.
 //
-// Each entry is one file, KIND/ab/abcd…-SIZE, named after its key. It is written in a private place below tmp, synced, and then
+// Each entry is one file, KIND/abcd…-SIZE, named after its key: folders are not split, since making one costs more than finding a
+// name among very many, and each would have to be synced. It is written in a private place below tmp, synced, and then
 // renamed over what was there, so that readers see the old entry or the new one and never a mixture, whatever dies. Each carries
 // a checksum and its key; what does not check out is removed and read as a miss. Concurrent Puts share their syncs. An entry's
 // access time is its last use, noted at most once an hour.
@@ -205,5 +206,5 @@ func check(ctx context.Context, kind actioncache.Kind, value []byte) error {
 func (c *Cache) path(kind actioncache.Kind, key digest.Digest) string {
 	hash := key.Hex()
 	const sep = string(filepath.Separator)
-	return c.dir + sep + string(kind) + sep + hash[:2] + sep + hash + "-" + strconv.FormatInt(key.Size, 10)
+	return c.dir + sep + string(kind) + sep + hash + "-" + strconv.FormatInt(key.Size, 10)
 }

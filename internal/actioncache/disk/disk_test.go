@@ -3,6 +3,7 @@ package disk_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -40,7 +41,7 @@ func entries(t *testing.T, dir string) []string {
 	t.Helper()
 	var files []string
 	for _, kind := range []string{"stage", "step"} {
-		found, err := filepath.Glob(filepath.Join(dir, kind, "*", "*"))
+		found, err := filepath.Glob(filepath.Join(dir, kind, "*"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,18 +190,15 @@ func TestOneFailureOfARound(t *testing.T) {
 	dir := t.TempDir()
 	c := open(t, dir)
 	bad := digest.OfBytes([]byte("bad"))
-	shard := filepath.Join(dir, "step", bad.Hex()[:2])
-	if err := os.MkdirAll(filepath.Dir(shard), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(shard, nil, 0o644); err != nil { // a file where the folder should be
+	// A folder where the file should be.
+	if err := os.MkdirAll(filepath.Join(dir, "step", fmt.Sprintf("%s-%d", bad.Hex(), bad.Size), "full"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
 	for i := range 64 {
 		wg.Go(func() {
 			if err := c.Put(t.Context(), actioncache.Step, bad, nil); err == nil {
-				t.Error("Put below a file: no error")
+				t.Error("Put in the place of a folder: no error")
 			}
 			k := digest.OfBytes([]byte(strconv.Itoa(i)))
 			if err := c.Put(t.Context(), actioncache.Stage, k, []byte("v")); err != nil {

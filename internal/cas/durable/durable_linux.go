@@ -8,6 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const noatime = unix.O_NOATIME
+
 func renameNew(tmp, final string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, final, unix.RENAME_NOREPLACE)
 	switch {

@@ -11,6 +11,8 @@ import (
 
 func renameNew(string, string) error { return errors.ErrUnsupported }
 
+const noatime = 0 // there is no such flag
+
 // StartWriteback does nothing here.
 func StartWriteback(string) {}
 

@@ -14,6 +14,7 @@ type Stat struct {
 	Regular        bool
 	Perm           fs.FileMode
 	Size           int64
+	Disk           int64 // what the file takes on the disk
 	Modified, Used time.Time
 }
 

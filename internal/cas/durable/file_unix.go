@@ -57,7 +57,7 @@ func openRaw(path string, flags int, perm uint32) (int, error) {
 
 func statOf(st *unix.Stat_t) Stat {
 	return Stat{
-		Regular: st.Mode&unix.S_IFMT == unix.S_IFREG, Perm: fs.FileMode(st.Mode & 0o777), Size: st.Size,
+		Regular: st.Mode&unix.S_IFMT == unix.S_IFREG, Perm: fs.FileMode(st.Mode & 0o777), Size: st.Size, Disk: int64(st.Blocks) * 512,
 		Modified: time.Unix(st.Mtim.Unix()), Used: time.Unix(st.Atim.Unix()),
 	}
 }

@@ -42,7 +42,7 @@ func Lstat(path string) (Stat, error) {
 }
 
 func statOf(info fs.FileInfo) Stat {
-	s := Stat{Regular: info.Mode().IsRegular(), Perm: info.Mode().Perm(), Size: info.Size(), Modified: info.ModTime(), Used: info.ModTime()}
+	s := Stat{Regular: info.Mode().IsRegular(), Perm: info.Mode().Perm(), Size: info.Size(), Disk: (info.Size() + 4095) &^ 4095, Modified: info.ModTime(), Used: info.ModTime()}
 	if d, ok := info.Sys().(*syscall.Win32FileAttributeData); ok {
 		s.Used = time.Unix(0, d.LastAccessTime.Nanoseconds())
 	}
