@@ -151,11 +151,12 @@ func inputFiles(ctx context.Context, store cas.Store, was, is digest.Digest) []e
 
 func inputFile(c tree.Change) event.Reason {
 	what := "input " + c.Path
-	switch {
-	case c.Kind == tree.Added:
+	switch c.Kind {
+	case tree.Added:
 		return appeared(event.ReasonFile, c.Path, what, content(c.New))
-	case c.Kind == tree.Removed:
+	case tree.Removed:
 		return vanished(event.ReasonFile, c.Path, what, content(c.Old))
+	case tree.Modified:
 	}
 	r := event.Reason{Kind: event.ReasonFile, Subject: c.Path, Before: content(c.Old), After: content(c.New)}
 	switch {

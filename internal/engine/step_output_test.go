@@ -142,3 +142,21 @@ func TestOutputThatCannotBeStoredEndsTheStep(t *testing.T) {
 		t.Errorf("at the end the error is %v", err)
 	}
 }
+
+// Whoever reads the log while a step runs finds what it has printed so far.
+func TestTheLogIsWrittenWhileTheStepPrints(t *testing.T) {
+	var b *bench
+	b = newBench(t, protocol.KindStage, func(_ context.Context, s *fake.Step) (int, error) {
+		want := "$ echo\n"
+		for _, line := range []string{"one\n", strings.Repeat("x", inMemory) + "\n", "three\n"} {
+			if _, err := io.WriteString(s.Stdout(), line); err != nil {
+				return 0, err
+			}
+			if want += line; b.logged() != want {
+				t.Errorf("%d bytes are logged of %d", len(b.logged()), len(want))
+			}
+		}
+		return 0, nil
+	})
+	b.must("step.run", strings.Replace(echo, `["out.txt"]`, "[]", 1))
+}

@@ -215,7 +215,7 @@ func TestTheMachineIsCompared(t *testing.T) {
 		t.Fatal(err)
 	}
 	one, two := digest.OfBytes([]byte("one")), digest.OfBytes([]byte("two"))
-	make := func(isolation string, c executor.Command) executor.Action {
+	build := func(isolation string, c executor.Command) executor.Action {
 		c.Args = []string{"x"}
 		a, err := executor.NewAction(c, empty, executor.Platform(isolation))
 		if err != nil {
@@ -223,10 +223,10 @@ func TestTheMachineIsCompared(t *testing.T) {
 		}
 		return a
 	}
-	was := make("workspace", executor.Command{
+	was := build("workspace", executor.Command{
 		Outputs: []string{"a", "b"}, Network: true, Tools: []executor.Tool{{Name: "cc", Path: "/opt/cc", Digest: one}, {Name: "ld", Path: "/opt/ld", Digest: one}},
 	})
-	is := make("sandbox", executor.Command{
+	is := build("sandbox", executor.Command{
 		Outputs: []string{"b", "c"}, Root: one, Tools: []executor.Tool{{Name: "cc", Path: "/opt/cc", Digest: two}, {Name: "go", Path: "/opt/go", Digest: one}},
 	})
 	got := texts(difference(t.Context(), b.store, was, is))
