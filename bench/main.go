@@ -85,6 +85,9 @@ func bench(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == childArgument {
 		return child(ctx, args[1:], stdout, stderr)
 	}
+	if len(args) > 0 && args[0] == artifactArgument {
+		return artifactChild(ctx, args[1:], stdout, stderr)
+	}
 	o, err := parse(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -132,5 +135,7 @@ func rows(l *lab) []harness.Row {
 		cachedNinja(l),
 		cachedTurborepo(l),
 		coldMake(l),
+		artifactOpenssl(l),
+		logRedirect(l),
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 const (
 	// copyBuffer is how much of a blob is moved at once, and copyBuffers how many such pieces are on their way.
-	copyBuffer  = 1 << 20
+	copyBuffer  = 256 << 10
 	copyBuffers = 4
 )
 
@@ -27,6 +27,9 @@ func Copy(ctx context.Context, dst io.Writer, src io.Reader) (written int64, err
 		read(ctx, src, full, free)
 	}()
 	for p := range full {
+		if p.err != nil && p.err != io.EOF {
+			return written, p.err
+		}
 		n, err := dst.Write(p.content)
 		written += int64(n)
 		if err != nil {
@@ -34,9 +37,6 @@ func Copy(ctx context.Context, dst io.Writer, src io.Reader) (written int64, err
 		}
 		if p.err == io.EOF {
 			return written, nil
-		}
-		if p.err != nil {
-			return written, p.err
 		}
 		free <- p.content[:cap(p.content)]
 	}
@@ -59,13 +59,10 @@ func read(ctx context.Context, src io.Reader, full chan<- piece, free <-chan []b
 		case <-ctx.Done():
 			return
 		}
-		if ctx.Err() != nil {
-			return
-		}
 		if buf == nil {
 			buf = make([]byte, copyBuffer)
 		}
-		n, err := readFull(src, buf)
+		n, err := readFull(ctx, src, buf)
 		full <- piece{content: buf[:n], err: err}
 		if err != nil {
 			return
@@ -73,9 +70,12 @@ func read(ctx context.Context, src io.Reader, full chan<- piece, free <-chan []b
 	}
 }
 
-// readFull reads until buf is full or src ends.
-func readFull(src io.Reader, buf []byte) (n int, err error) {
+// readFull reads until buf is full, or src or ctx ends.
+func readFull(ctx context.Context, src io.Reader, buf []byte) (n int, err error) {
 	for n < len(buf) && err == nil {
+		if err := ctx.Err(); err != nil {
+			return n, err
+		}
 		var m int
 		m, err = src.Read(buf[n:])
 		n += m

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -102,25 +101,52 @@ func (c *Checkouts) path(name string) string {
 
 // uncounted returns what the tree takes on the disk besides what was counted before.
 func (c *Checkouts) uncounted(name string, counted map[uint64]bool) (bytes int64, err error) {
-	err = filepath.WalkDir(c.path(name), func(_ string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return vanished(err)
-		}
-		info, err := e.Info()
-		if err != nil {
-			return vanished(err)
-		}
+	err = eachIn(c.path(name), func(info fs.FileInfo) {
 		inode, links, size := usage(info)
-		if links > 1 && !e.IsDir() {
+		if links > 1 && !info.IsDir() {
 			if counted[inode] {
-				return nil
+				return
 			}
 			counted[inode] = true
 		}
 		bytes += size
-		return nil
 	})
 	return bytes, err
+}
+
+// eachIn calls fn for everything in the tree at path and for its root. That is no use of it.
+func eachIn(path string, fn func(info fs.FileInfo)) error {
+	f, err := openQuietly(path)
+	if err != nil {
+		return vanished(err)
+	}
+	defer f.Close()
+	root, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	fn(root)
+	names, err := f.Readdirnames(-1)
+	if err != nil {
+		return vanished(err)
+	}
+	for _, name := range names {
+		err := filepath.WalkDir(filepath.Join(path, name), func(_ string, e fs.DirEntry, err error) error {
+			if err != nil {
+				return vanished(err)
+			}
+			info, err := e.Info()
+			if err != nil {
+				return vanished(err)
+			}
+			fn(info)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // vanished forgives that something was removed while it was looked at.
@@ -198,25 +224,24 @@ func (c *Checkouts) remove(ctx context.Context, name string, before time.Time) (
 
 // unlinked returns the files of the tree at path that no other tree has, and adds to freed what goes with the tree.
 func (c *Checkouts) unlinked(path string, freed *int64) (last map[uint64]bool, err error) {
-	last = map[uint64]bool{}
-	err = filepath.WalkDir(path, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
+	names, sizes := map[uint64]uint64{}, map[uint64]int64{}
+	err = eachIn(path, func(info fs.FileInfo) {
 		inode, links, size := usage(info)
-		switch {
-		case !info.Mode().IsRegular() || links <= 1:
+		if !info.Mode().IsRegular() || links <= 1 {
 			*freed += size
-		case links == 2 && !last[inode]:
-			last[inode] = true
-			*freed += size
+			return
 		}
-		return nil
+		names[inode]++
+		// The one name that is not in this tree is that under which the file is kept.
+		if names[inode] == links-1 {
+			sizes[inode] = size
+		}
 	})
+	last = map[uint64]bool{}
+	for inode, size := range sizes {
+		last[inode] = true
+		*freed += size
+	}
 	return last, err
 }
 
@@ -294,9 +319,8 @@ func (c *Checkouts) sweep(ctx context.Context) (freed int64, err error) {
 			continue
 		}
 		folder := filepath.Join(c.dir, g)
-		folders := map[string]bool{}
-		err := eachKept(filepath.Join(folder, filesName), func(path string, info fs.FileInfo) error {
-			folders[filepath.Dir(path)] = true
+		files := filepath.Join(folder, filesName)
+		err := eachKept(files, func(path string, info fs.FileInfo) error {
 			if _, links, size := usage(info); links == 1 {
 				freed += size
 				return discard(path)
@@ -306,8 +330,15 @@ func (c *Checkouts) sweep(ctx context.Context) (freed int64, err error) {
 		if err != nil {
 			return freed, err
 		}
+		shards, err := list(files)
+		if err != nil {
+			return freed, err
+		}
 		// Only what is empty goes; whoever needs it makes it anew.
-		for _, dir := range slices.Concat(slices.Collect(maps.Keys(folders)), []string{filepath.Join(folder, filesName), filepath.Join(folder, treesName), folder}) {
+		for _, shard := range shards {
+			_ = os.Remove(filepath.Join(files, shard))
+		}
+		for _, dir := range []string{files, filepath.Join(folder, treesName), folder} {
 			_ = os.Remove(dir)
 		}
 	}

@@ -171,11 +171,11 @@ func discard(path string) error {
 // publish gives the finished tree its name, unless another has it already.
 func (c *Checkouts) publish(made, path string) (bool, error) {
 	err := durable.Publish(made, path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := c.begin(); err != nil {
-			return false, err
+	// Whoever collects may remove an empty generation as often as it is made, but hardly this often in a row.
+	for attempt := 0; errors.Is(err, fs.ErrNotExist) && attempt < 10; attempt++ {
+		if err = begin(filepath.Dir(path)); err == nil {
+			err = durable.Publish(made, path)
 		}
-		err = durable.Publish(made, path)
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return false, nil
@@ -183,13 +183,12 @@ func (c *Checkouts) publish(made, path string) (bool, error) {
 	return err == nil, err
 }
 
-// begin makes the generation. Who mounts a tree may be another user than who made it.
-func (c *Checkouts) begin() error {
-	trees := filepath.Join(c.generation, treesName)
+// begin makes the folder of trees of a generation. Who mounts a tree may be another user than who made it.
+func begin(trees string) error {
 	if err := os.MkdirAll(trees, 0o755); err != nil {
 		return err
 	}
-	return errors.Join(os.Chmod(c.generation, 0o755), os.Chmod(trees, 0o755))
+	return errors.Join(os.Chmod(filepath.Dir(trees), 0o755), os.Chmod(trees, 0o755))
 }
 
 // drop removes a tree that is not what it should be, and with it the files that are not from those that are kept.

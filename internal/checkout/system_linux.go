@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // bootID names this start of the machine.
@@ -17,4 +19,12 @@ func bootID() (string, error) {
 // accessed returns the access time of a file.
 func accessed(info fs.FileInfo) time.Time {
 	return time.Unix(info.Sys().(*syscall.Stat_t).Atim.Unix())
+}
+
+// openQuietly opens the folder at path such that reading it leaves its access time alone, where that is allowed.
+func openQuietly(path string) (*os.File, error) {
+	if f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOATIME, 0); err == nil {
+		return f, nil
+	}
+	return os.Open(path)
 }
