@@ -87,7 +87,7 @@ func open(s config.Settings, p session.Program) (*cli.Stores, error) {
 	if err := os.MkdirAll(indexes, 0o755); err != nil {
 		return nil, errors.Join(fmt.Errorf("make the cache folder: %w", err), blobs.Close(), results.Close())
 	}
-	sources, err := source.Open(source.Config{Store: blobs, Repository: p.Repository, IndexFile: filepath.Join(indexes, project)})
+	sources, err := source.Open(source.Config{Store: blobs, Repository: p.Repository, IndexFile: filepath.Join(indexes, project), Lazy: true})
 	if err != nil {
 		return nil, errors.Join(err, blobs.Close(), results.Close())
 	}

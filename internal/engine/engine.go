@@ -88,6 +88,8 @@ type prepared struct {
 	params  map[string]json.RawMessage
 	sources map[string]sourceValue // by sourceKey
 	last    map[string]LastCall
+	// ensure sees to it that the store has the sources. A run in which everything is cached does without.
+	ensure func(context.Context) error
 }
 
 // sourceValue is a snapshot as the value of an input.
@@ -129,7 +131,7 @@ func (e *Engine) prepare(ctx context.Context, q Request, c session.Config, rec *
 	if err != nil {
 		return nil, err
 	}
-	p := &prepared{session: s}
+	p := &prepared{session: s, ensure: once(e.c.Sources.Ensure)}
 	if p.stages, err = s.Graph.Select(q.Targets); err != nil {
 		return p, err
 	}
@@ -170,6 +172,26 @@ func (e *Engine) prepare(ctx context.Context, q Request, c session.Config, rec *
 		rec.emit(snap)
 	}
 	return p, nil
+}
+
+// once returns a function that calls f until that succeeds, and then no more.
+func once(f func(context.Context) error) func(context.Context) error {
+	turn := make(chan struct{}, 1)
+	done := false
+	return func(ctx context.Context) error {
+		select {
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if done {
+			return nil
+		}
+		err := f(ctx)
+		done = err == nil
+		return err
+	}
 }
 
 // refuseSecrets refuses what this version cannot do yet, before anything runs.

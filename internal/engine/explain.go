@@ -38,7 +38,7 @@ func (e *Engine) Explain(ctx context.Context, q Request) ([]Explanation, error) 
 		return nil, err
 	}
 	x := explainer{
-		e: e, q: q, p: p, present: newPresence(e.c.Store), reasons: newReasons(e.c.Store, p.last, p.session.Manifest),
+		e: e, q: q, p: p, present: newPresence(e.c.Store), reasons: newReasons(e.c.Store, p),
 		values: map[*plan.Stage][]json.RawMessage{},
 	}
 	for _, s := range p.stages {

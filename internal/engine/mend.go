@@ -119,11 +119,10 @@ func (r *run) mendBefore(ctx context.Context, n *node) error {
 	return err
 }
 
-// origin is where a part of a node's inputs comes from: a stage or an element of one, else a source.
+// origin is where a part of a node's inputs comes from: a stage or an element of one, or without a node a source.
 type origin struct {
-	node   *node
-	source *protocol.Source
-	value  json.RawMessage
+	node  *node
+	value json.RawMessage
 }
 
 // origins lists where the inputs of a node come from, with what they are now.
@@ -140,7 +139,7 @@ func (r *run) appendOrigins(out []origin, from *protocol.From) []origin {
 	case from.Each != nil:
 		return r.appendOrigins(out, from.Each)
 	case from.Source != nil:
-		return append(out, origin{source: from.Source, value: r.p.sources[sourceKey(from.Source)].value})
+		return append(out, origin{value: r.p.sources[sourceKey(from.Source)].value})
 	}
 	for _, name := range stagesOf(from) {
 		made := r.byStage[r.p.session.Graph.Find(name)]
@@ -168,7 +167,7 @@ func (r *run) mend(ctx context.Context, n *node, suspects []digest.Digest) (made
 		}
 		made = true
 		if o.node == nil {
-			err = r.remakeSource(ctx, n, o, gone)
+			err = r.remakeSource(ctx, n, gone)
 		} else {
 			err = r.remakeStage(ctx, o.node, suspects)
 		}
@@ -232,18 +231,23 @@ func readThrough(ctx context.Context, store cas.Store, d digest.Digest) error {
 }
 
 // remakeSource reads a source from the work tree again. Where that has changed since, the run cannot go on with what it began with.
-func (r *run) remakeSource(ctx context.Context, n *node, o origin, gone digest.Digest) error {
+func (r *run) remakeSource(ctx context.Context, n *node, gone digest.Digest) error {
 	r.rec.emit(event.Warning{Message: fmt.Sprintf("blob %s of a source of stage %s was lost or damaged: the source is read again", gone.Short(), n.name)})
-	list, err := r.e.c.Sources.Snapshot(ctx, []source.Request{r.e.request(o.source)})
-	if err != nil {
-		return fmt.Errorf("read a source of stage %s again: %w", n.name, err)
+	if err := r.e.c.Sources.Ensure(ctx); err != nil {
+		return sourcesError(fmt.Sprintf("read a source of stage %s again", n.name), err)
 	}
-	if list[0].Err == nil && string(directoryValue(list[0].Digest)) == string(o.value) {
-		return nil
+	return nil
+}
+
+// sourcesError says why the store could not be given the sources, while doing what.
+func sourcesError(what string, err error) error {
+	changed, ok := errors.AsType[*source.Error](err)
+	if !ok {
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	return &protocol.Error{
-		Code: protocol.CodeFailed, Message: fmt.Sprintf("a source of stage %s was changed during the run, and the store has lost what it was", n.name),
-		Hint: "run again, and the stage gets what is there now",
+		Code: protocol.CodeFailed, Message: fmt.Sprintf("%s: it was changed during the run, and the store does not have what it was: %v", what, changed),
+		Hint: "run again, and stages get what is there now",
 	}
 }
 

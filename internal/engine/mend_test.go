@@ -198,7 +198,7 @@ func TestALostBlobOfASourceIsReadAgain(t *testing.T) {
 			switch {
 			case len(p.warnings) != 1 || !strings.Contains(p.warnings[0], "of a source of stage use was lost or damaged"):
 				t.Errorf("warnings %q", p.warnings)
-			case changed && (result.ExitCode != ExitFailed || !strings.Contains(result.Failure.Message, "a source of stage use was changed during the run")):
+			case changed && (result.ExitCode != ExitFailed || !strings.Contains(result.Failure.Message, "a source of stage use again: it was changed during the run")):
 				t.Errorf("%+v %+v", result, result.Failure)
 			case !changed && result.ExitCode != ExitOK:
 				t.Errorf("%+v %+v", result, result.Failure)

@@ -27,10 +27,11 @@ type reasons struct {
 	store    cas.Store
 	last     map[string]LastCall
 	manifest plan.Manifest
+	ensure   func(context.Context) error // has the sources of now put into the store
 }
 
-func newReasons(store cas.Store, last map[string]LastCall, manifest plan.Manifest) *reasons {
-	return &reasons{store: store, last: last, manifest: manifest}
+func newReasons(store cas.Store, p *prepared) *reasons {
+	return &reasons{store: store, last: p.last, manifest: p.session.Manifest, ensure: p.ensure}
 }
 
 // changed lists what is different from the last time that the stage was called.
@@ -168,6 +169,9 @@ func (r *reasons) input(ctx context.Context, name string, was, is json.RawMessag
 
 // files names the files of a directory that changed.
 func (r *reasons) files(ctx context.Context, input string, from, to digest.Digest) []event.Reason {
+	if r.ensure(ctx) != nil {
+		return nil // whoever needs the sources says so
+	}
 	changes, err := tree.Diff(ctx, r.store, from, to, maxChanges+1)
 	if err != nil {
 		return nil

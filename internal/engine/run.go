@@ -112,7 +112,7 @@ func newRun(e *Engine, q Request, p *prepared, ops *operations, rec *recorder) *
 		byStage: make(map[*plan.Stage]*node, len(p.stages)), answers: make(chan answer),
 		program: p.session.Digest, present: newPresence(e.c.Store), counts: map[event.Outcome]int{}, remember: map[string]LastCall{},
 	}
-	r.reasons = newReasons(e.c.Store, p.last, p.session.Manifest)
+	r.reasons = newReasons(e.c.Store, p)
 	ops.run = r
 	return r
 }
@@ -370,10 +370,17 @@ func (r *run) valueOf(s *plan.Stage) []json.RawMessage {
 	return out
 }
 
-// startWorker returns the process of the program, which the first stage that has to be called starts. It is for all of them, so it is the end of the run
-// and not that of a call that ends the wait for it.
+// startWorker returns the process of the program, which the first stage that has to be called starts. Meanwhile the store is given the sources. That is for
+// all stages, so it is the end of the run and not that of a call that ends the wait for it.
 func (r *run) startWorker() (*session.Worker, error) {
-	r.workerOnce.Do(func() { r.worker, r.workerErr = r.p.session.Worker(r.stopping) })
+	r.workerOnce.Do(func() {
+		ensured := make(chan error, 1)
+		go func() { ensured <- r.p.ensure(r.stopping) }()
+		r.worker, r.workerErr = r.p.session.Worker(r.stopping)
+		if err := <-ensured; err != nil && r.workerErr == nil {
+			r.workerErr = sourcesError("store the sources", err)
+		}
+	})
 	return r.worker, r.workerErr
 }
 

@@ -69,7 +69,7 @@ func newWorld(t *testing.T) *world {
 		}
 		return 0, nil
 	})
-	sources, err := source.Open(source.Config{Store: w.store, Repository: dir})
+	sources, err := source.Open(source.Config{Store: w.store, Repository: dir, Lazy: true})
 	if err != nil {
 		t.Fatal(err)
 	}
