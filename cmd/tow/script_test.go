@@ -18,9 +18,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/towpath/towpath/internal/event"
+	"github.com/towpath/towpath/internal/sandbox"
 )
 
 func TestMain(m *testing.M) {
+	sandbox.MainIfHelper()
 	testscript.Main(m, map[string]func(){"tow": main})
 }
 

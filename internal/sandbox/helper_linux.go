@@ -26,7 +26,7 @@ const (
 // MainIfHelper makes this process the helper where it was started as that, and does not return then. Every program that uses this
 // package calls it first in main, and tests do in TestMain.
 func MainIfHelper() {
-	if os.Args[0] != helperName || os.Getpid() != 1 {
+	if !isHelper() {
 		return
 	}
 	if err := helperMain(); err != nil {
@@ -35,6 +35,8 @@ func MainIfHelper() {
 	}
 	os.Exit(0)
 }
+
+func isHelper() bool { return os.Args[0] == helperName && os.Getpid() == 1 }
 
 // helper serves the requests of one program.
 type helper struct {

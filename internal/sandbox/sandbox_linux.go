@@ -82,6 +82,10 @@ func (s *Sandbox) Close() error {
 }
 
 func startHelper() (*conn, error) {
+	if isHelper() {
+		// It would start itself, and that itself, and so on.
+		return nil, &SetupError{"start the helper of the sandbox", errors.New("this program does not begin with MainIfHelper")}
+	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, &SetupError{"make a socket", err}

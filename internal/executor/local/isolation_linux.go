@@ -79,7 +79,9 @@ func place() string {
 	return digest.OfBytes([]byte(strings.Join(parts, " "))).Hex() + "\n"
 }
 
-func (e *Executor) provenFile() string { return filepath.Join(filepath.Dir(e.work.session), provenName) }
+func (e *Executor) provenFile() string {
+	return filepath.Join(filepath.Dir(e.work.session), provenName)
+}
 
 func (e *Executor) proven() bool {
 	here := place()

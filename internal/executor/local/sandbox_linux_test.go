@@ -80,3 +80,18 @@ func BenchmarkExecuteInSandbox(b *testing.B) {
 		}
 	}
 }
+
+func TestShellTry(t *testing.T) {
+	store := mem.New()
+	e := newSandboxed(t, store, t.TempDir(), time.Minute)
+	root, err := tree.NewBuilder(store).Build(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := executor.NewAction(executor.Command{Args: []string{"/bin/true"}}, root, executor.Platform(local.Sandbox))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, err := e.Shell(t.Context(), a, nil, executor.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	t.Log(code, err)
+}

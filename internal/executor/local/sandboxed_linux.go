@@ -200,3 +200,38 @@ func (e *Executor) sandboxError(a executor.Action, err error) error {
 	}
 	return err
 }
+
+func (e *Executor) shellInSandbox(ctx context.Context, a executor.Action, args []string, w *workspace, wires *wires) (int, error) {
+	spec, err := e.specOf(ctx, a)
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case len(args) > 0:
+		a.Args = args
+		spec.Args, spec.Programs = args, programs(a)
+	default:
+		spec.Args, spec.Programs = []string{"sh"}, nil
+		for _, name := range shells() {
+			spec.Programs = append(spec.Programs, "/bin/"+name)
+		}
+	}
+	spec.Upper, spec.Work, spec.Home, spec.Tmp = w.root, w.overlay, w.home, w.tmp
+	spec.Terminal, spec.Env = wires.terminal, append(spec.Env, wires.env()...)
+	p, err := e.sandbox.Start(spec, wires.stdio, nil)
+	wires.started()
+	if err != nil {
+		return 0, e.sandboxError(a, err)
+	}
+	stop := context.AfterFunc(ctx, p.Kill)
+	defer stop()
+	ended, err := p.Wait()
+	if err != nil {
+		return 0, e.sandboxError(a, err)
+	}
+	ended.Workspace.Close()
+	if ctx.Err() != nil {
+		return 0, fmt.Errorf("run the shell: %w", ctx.Err())
+	}
+	return resultOfSandbox(ended).ExitCode, nil
+}
