@@ -109,12 +109,10 @@ func open(s config.Settings, p session.Program) (*cli.Stores, error) {
 	}, nil
 }
 
-// isolation returns what the local executor calls the isolation that the settings ask for.
+// isolation returns what the local executor is asked for. Where the settings insist on the sandbox and there is none, the command line refuses to
+// run steps, and whatever needs no steps still works.
 func isolation(s config.Settings) string {
-	switch s.Isolation {
-	case config.IsolationSandbox:
-		return local.Sandbox
-	case config.IsolationWorkspace:
+	if s.Isolation == config.IsolationWorkspace {
 		return local.Workspace
 	}
 	return ""
