@@ -129,8 +129,7 @@ func TestAStepSaysLessWhenLessIsKnown(t *testing.T) {
 	if err := b.store.Delete(t.Context(), digest.OfBytes([]byte("made"))); err != nil {
 		t.Fatal(err)
 	}
-	b.forget()
-	b.must("step.run", stepOf(`"cc","-O1"`, `,"outputs":["out.txt"]`))
+	b.must("step.run", stepOf(`"cc","-O1"`, `,"outputs":["out.txt"]`)) // the cache itself says so, whatever is known of the past
 	if got := texts(b.startedLast().Reasons); got != "its result is not in the store any more" {
 		t.Errorf("with its output gone: %s", got)
 	}
