@@ -14,11 +14,11 @@ import (
 func (a *App) cacheCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "cache",
-		Short: "Look at the cache, or clear it",
-		Args:  args(0, 0, "a command: info or clear"),
+		Short: "Look at the cache, check it, make it smaller, or clear it",
+		Args:  args(0, 0, "a command: info, verify, gc or clear"),
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.cacheInfoCommand(), a.cacheClearCommand())
+	c.AddCommand(a.cacheInfoCommand(), a.cacheVerifyCommand(), a.cacheGCCommand(), a.cacheClearCommand())
 	return c
 }
 

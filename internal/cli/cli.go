@@ -61,11 +61,11 @@ type Counter interface {
 type Stores struct {
 	Blobs interface {
 		cas.Store
-		Counter
+		BlobKeeper
 	}
 	Results interface {
 		actioncache.Cache
-		Counter
+		ResultKeeper
 	}
 	Executor executor.Executor
 	Sources  *source.Snapshotter

@@ -148,7 +148,7 @@ func (s *sheller) Shell(_ context.Context, a executor.Action, args []string, t e
 
 type blobs struct {
 	cas.Store
-	Counter
+	BlobKeeper
 }
 
 func TestShellOpensWhatTheStepRan(t *testing.T) {

@@ -39,9 +39,10 @@ type Sum struct {
 	Bytes int64 `json:"bytes"`
 }
 
-func (s *Sum) add(bytes int64) {
-	s.Items++
-	s.Bytes += bytes
+// Add adds what other has.
+func (s *Sum) Add(other Sum) {
+	s.Items += other.Items
+	s.Bytes += other.Bytes
 }
 
 // Outcome is what became of a store.
@@ -86,12 +87,12 @@ func Run(ctx context.Context, stores []Store, r Request) ([]Outcome, error) {
 			return outcomes, err
 		case dropped:
 			total -= c.Disk
-			out.Dropped.add(c.Disk)
+			out.Dropped.Add(Sum{1, c.Disk})
 			continue
 		case wanted:
-			out.Needed.add(c.Disk)
+			out.Needed.Add(Sum{1, c.Disk})
 		}
-		out.Kept.add(c.Disk)
+		out.Kept.Add(Sum{1, c.Disk})
 	}
 	return outcomes, nil
 }
