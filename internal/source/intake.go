@@ -318,8 +318,9 @@ func (r *contentReader) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// missingOf is Store.Missing in parallel.
+// missingOf is Store.Missing in parallel. Digests that begin with the same byte are asked for together, since stores tend to keep them together.
 func missingOf(ctx context.Context, store cas.Store, all []digest.Digest) ([]digest.Digest, error) {
+	all = byFirstByte(all)
 	var mu sync.Mutex
 	var missing []digest.Digest
 	batches := (len(all) + missingBatch - 1) / missingBatch
@@ -331,6 +332,24 @@ func missingOf(ctx context.Context, store cas.Store, all []digest.Digest) ([]dig
 		return err
 	})
 	return missing, err
+}
+
+// byFirstByte returns the same digests in the order of the first byte.
+func byFirstByte(all []digest.Digest) []digest.Digest {
+	var ends [257]int
+	for i := range all {
+		ends[int(all[i].Hash[0])+1]++
+	}
+	for b := range 256 {
+		ends[b+1] += ends[b]
+	}
+	sorted := make([]digest.Digest, len(all))
+	for i := range all {
+		b := all[i].Hash[0]
+		sorted[ends[b]] = all[i]
+		ends[b]++
+	}
+	return sorted
 }
 
 // Digest returns the digest of one file, through the same index: one that has not changed is not read. The file may be anywhere,

@@ -18,12 +18,13 @@ import (
 type repository struct {
 	folder  string // .git, or where the file of that name points
 	common  string // the same, but shared by all worktrees
+	below   string // where it is in the work tree, ending in "/"; "" at the top
 	warn    func(error)
 	once    sync.Once
 	tracked *gitindex.Paths
 }
 
-// findRepository looks for the .git in the top folder.
+// findRepository looks for the .git in the folder top.
 func findRepository(top string, warn func(error)) *repository {
 	r := &repository{warn: warn}
 	dot := filepath.Join(top, ".git")
@@ -51,6 +52,22 @@ func findRepository(top string, warn func(error)) *repository {
 	return r
 }
 
+// valid tells whether git would take it for a repository.
+func (r *repository) valid() bool {
+	if r.folder == "" {
+		return false
+	}
+	for _, path := range []string{filepath.Join(r.folder, "HEAD"), filepath.Join(r.common, "objects"), filepath.Join(r.common, "refs")} {
+		if _, err := os.Lstat(path); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// relative returns path, which is relative to the top of the work tree, as the index of the repository has it.
+func (r *repository) relative(path string) string { return strings.TrimPrefix(path, r.below) }
+
 func resolve(base, path string) string {
 	path = filepath.FromSlash(path)
 	if filepath.IsAbs(path) {
@@ -71,7 +88,7 @@ func (r *repository) exclude() *gitignore.Patterns {
 		}
 		return &gitignore.Patterns{}
 	}
-	return gitignore.Parse(".git/info/exclude", data)
+	return gitignore.Parse(r.below+".git/info/exclude", data)
 }
 
 // index returns the paths that git tracks. It is read the first time that something ignored is met.

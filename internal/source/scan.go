@@ -73,12 +73,12 @@ type task struct {
 	chain  *gitignore.Chain
 	// rule ignores the folder: only tracked files count in it.
 	rule *gitignore.Rule
+	repo *repository
 }
 
 // scanner walks the work tree once for all requests.
 type scanner struct {
 	top   string
-	repo  *repository
 	index *statindex.Index
 	clock *statindex.Clock
 
@@ -170,6 +170,9 @@ func (s *scanner) visit(t task, own *scratch) []task {
 	v := visit{scanner: s, task: t, dir: dir, known: remembered.Cursor()}
 	v.sortStates()
 	if names, ok := v.literalNames(); ok {
+		if _, err := dir.lstat(".git"); err == nil {
+			v.ownRepository()
+		}
 		v.ownPatterns(true)
 		for _, name := range names {
 			v.child(child{name: name})
@@ -182,6 +185,9 @@ func (s *scanner) visit(t task, own *scratch) []task {
 			return nil
 		}
 		slices.SortFunc(children, func(a, b child) int { return strings.Compare(a.name, b.name) })
+		if has(children, ".git") {
+			v.ownRepository()
+		}
 		v.ownPatterns(has(children, ".gitignore"))
 		t.node.files = make([]file, 0, len(children))
 		for _, c := range children {
@@ -243,6 +249,20 @@ func (v *visit) literalNames() ([]string, bool) {
 		return nil, false
 	}
 	return slices.Sorted(maps.Keys(v.exact)), true
+}
+
+// ownRepository turns to the repository in the folder, that of a submodule for example: like git, it goes by what is tracked and ignored there and
+// by nothing above it.
+func (v *visit) ownRepository() {
+	if v.node.path == "" || v.rule != nil {
+		return
+	}
+	repo := findRepository(v.dir.path, func(error) {})
+	if !repo.valid() {
+		return
+	}
+	repo.warn, repo.below = v.repo.warn, v.node.path+"/"
+	v.repo, v.chain = repo, (*gitignore.Chain)(nil).With(v.node.path, repo.exclude())
 }
 
 // ownPatterns reads the folder's .gitignore. Like git, it does not follow a symlink there.
@@ -341,6 +361,7 @@ func (v *visit) ignores(path string, folder bool) *gitignore.Rule {
 // keeps tells whether git tracks path, or something in it, although it is ignored.
 func (v *visit) keeps(path string, folder bool) bool {
 	tracked := v.repo.index()
+	path = v.repo.relative(path)
 	return tracked.Has(path) || folder && tracked.HasBelow(path)
 }
 
@@ -349,11 +370,11 @@ func (v *visit) enter(name, path string, next []*state, rule *gitignore.Rule) {
 	if n.all {
 		next = nil
 	}
-	if rule != nil && v.repo.index().Has(path) {
+	if rule != nil && v.repo.index().Has(v.repo.relative(path)) {
 		rule = nil // a submodule: its own files are not in this index
 	}
 	v.node.folders = append(v.node.folders, n)
-	v.more = append(v.more, task{node: n, states: next, chain: v.chain, rule: rule})
+	v.more = append(v.more, task{node: n, states: next, chain: v.chain, rule: rule, repo: v.repo})
 }
 
 func (v *visit) file(f file, kind uint32, path string) {

@@ -6,7 +6,7 @@
 //   - All sources of a run are taken together. The tree is walked once, in parallel, and only where some glob can match; a path
 //     without wildcards is looked up, not searched for.
 //   - .git is left out, whether it is a folder or a file, at any depth. The files of submodules and of other nested
-//     repositories are files like any other, under the patterns of the .gitignore files above them.
+//     repositories are files like any other, but what is ignored in them is for their own patterns and their own index to say.
 //   - What .gitignore files ignore is left out, from those at the top of the repository down, and what .git/info/exclude does;
 //     also where there is no repository, so that an unpacked archive gives what the clone gave. The user's own global
 //     excludes are no part of it, and letters count as written on every system. What git tracks is kept although it is ignored.
@@ -261,9 +261,9 @@ func (s *Snapshotter) walk(ctx context.Context, requests []*request) (*node, err
 		return root, ctx.Err()
 	}
 	repo := findRepository(s.top, s.warn)
-	sc := &scanner{top: s.top, repo: repo, index: s.index, clock: s.index.Clock()}
+	sc := &scanner{top: s.top, index: s.index, clock: s.index.Clock()}
 	chain := (*gitignore.Chain)(nil).With("", repo.exclude())
-	if err := sc.scan(ctx, task{node: root, states: states, chain: chain}, runtime.GOMAXPROCS(0)); err != nil {
+	if err := sc.scan(ctx, task{node: root, states: states, chain: chain, repo: repo}, runtime.GOMAXPROCS(0)); err != nil {
 		return nil, err
 	}
 	in := intake{store: s.store, index: s.index, clock: sc.clock, top: s.top, believe: s.lazy}
