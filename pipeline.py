@@ -1,14 +1,15 @@
 """Towpath's own checks: `tow run`.
 
-Steps inherit nothing. To lend them the caches of Go, which saves most of the time:
-
-    GOCACHE=$(go env GOCACHE) GOMODCACHE=$(go env GOMODCACHE) tow run
+Steps see what their stages give them and nothing else. Two stages use the network, to fetch what lock files name; one
+compiles what our packages import. All others work with what these have made.
 """
 
 import asyncio
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from glob import glob
 from xml.sax.saxutils import quoteattr
 
 from towpath import (
@@ -29,14 +30,21 @@ from towpath import (
     tool,
 )
 
+MODULE = "github.com/towpath/towpath"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 PLATFORMS = ("darwin/arm64", "linux/amd64", "linux/arm64", "windows/amd64")
 
 CODE = source("**", "!changelog/**", "!examples/**")
 PROGRAMS = source("**", "!*.md", "!.*", "!changelog/**", "!docs/**", "!examples/**", "!sdk/python/tests/**", "!*.py")
+GO_CODE = source("go.mod", "go.sum", "**/*.go", "!examples/**")
+GO_SDK = source("go.mod", "*.go", "protocol/*.go", "internal/sdk", "towpathtest", "!**/*_test.go")
 LOCK = source("examples/python-service/requirements.lock")
-GOCACHE = param("", env="GOCACHE", doc="build cache of Go to use; empty for none")
-GOMODCACHE = param("", env="GOMODCACHE", doc="module cache of Go to use; empty for none")
+
+GOPROXY = param("", env="GOPROXY", doc="where modules of Go come from; empty for where they usually do")
+INDEX = param("", env="PIP_INDEX_URL", doc="where packages of Python come from; empty for where they usually do")
+CERTIFICATES = param(
+    "", env="SSL_CERT_FILE", doc="file of the certificates to trust there; empty for those of the machine"
+)
 
 
 @dataclass(frozen=True)
@@ -59,32 +67,74 @@ class Python:
 # Go
 
 
-@stage(timeout="20m")
-async def vet(code: Directory = PROGRAMS, gocache: str = GOCACHE, gomodcache: str = GOMODCACHE) -> None:
-    """Run go vet."""
-    await _go("vet", "./...", tree=code, caches=(gocache, gomodcache))
-
-
-@stage(timeout="20m")
-async def golangci(code: Directory = CODE, gocache: str = GOCACHE, gomodcache: str = GOMODCACHE) -> None:
-    """Run golangci-lint, which also holds the rules about who may import whom."""
-    linter = await tool("golangci-lint")
-    env = await _go_env((gocache, gomodcache))
-    await run(linter, "run", tree=code, env=env)
+@stage(retry=2, timeout="20m")
+async def go_modules(
+    lock: Directory = source("go.mod", "go.sum"),
+    goproxy: str = GOPROXY,
+    certificates: str = CERTIFICATES,
+) -> Directory:
+    """Download the modules that go.mod names."""
+    done = await _go(
+        *("mod", "download"),
+        tree=lock,
+        wrapper=("sh", "-c", _AND_LEAVE_OUT_WHAT_IS_NOT_COMPILED, "sh"),
+        mounts=await _trusted(certificates),
+        env={
+            "GOFLAGS": "-modcacherw",
+            "GOPROXY": goproxy,
+            "SSL_CERT_FILE": "../certificates.pem" if certificates else "",
+        },
+        outputs=("go/modules",),
+        network=True,
+    )
+    return done.directory("go/modules")
 
 
 @stage(timeout="30m")
-async def go_test(code: Directory = CODE, gocache: str = GOCACHE, gomodcache: str = GOMODCACHE) -> TestReport:
+async def go_cache(code: Directory = GO_CODE, modules: Directory = out(go_modules)) -> Directory:
+    """Compile what our packages import, so that the other stages compile our packages alone."""
+    imports = '{{join .Imports " "}} {{join .TestImports " "}} {{join .XTestImports " "}}'
+    return await _compiled(
+        code,
+        modules,
+        imports=imports,
+        packages="./...",
+        script="go vet . && go build -trimpath . && go test . && go test -race .",
+    )
+
+
+@stage(timeout="20m")
+async def vet(
+    code: Directory = PROGRAMS, modules: Directory = out(go_modules), cache: Directory = out(go_cache)
+) -> None:
+    """Run go vet."""
+    await _go("vet", "./...", tree=code, mounts={"go/modules": modules, "go/cache": cache})
+
+
+@stage(timeout="20m")
+async def golangci(
+    code: Directory = CODE, modules: Directory = out(go_modules), cache: Directory = out(go_cache)
+) -> None:
+    """Run golangci-lint, which also holds the rules about who may import whom."""
+    linter = await tool("golangci-lint")
+    await _go("run", tree=code, mounts={"go/modules": modules, "go/cache": cache}, program=linter)
+
+
+@stage(timeout="30m")
+async def go_test(
+    code: Directory = CODE, modules: Directory = out(go_modules), cache: Directory = out(go_cache)
+) -> TestReport:
     """Run the tests of the engine and of the Go SDK with the race detector."""
     done = await _go(
         *("test", "-race", "-json", "./..."),
         tree=code,
-        caches=(gocache, gomodcache),
+        mounts={"go/modules": modules, "go/cache": cache},
         wrapper=("sh", "-c", '"$@" >events.jsonl', "sh"),
-        outputs=("events.jsonl",),
+        env={"TOW_PYTHON": await tool(sys.executable)},
+        outputs=("src/events.jsonl",),
         ok=(0, 1),
     )
-    tests = _tests(await done.file("events.jsonl").text())
+    tests = _tests(await done.file("src/events.jsonl").text())
     for test in tests:
         if test.outcome == "fail":
             log(test.output, "error", package=test.package, test=test.name)
@@ -96,23 +146,22 @@ async def go_test(code: Directory = CODE, gocache: str = GOCACHE, gomodcache: st
 
 
 @stage(timeout="20m")
-async def cross(
-    code: Directory = PROGRAMS,
-    gocache: str = GOCACHE,
-    gomodcache: str = GOMODCACHE,
-    platform: str = "",
-) -> File:
+async def cross(code: Directory = PROGRAMS, modules: Directory = out(go_modules), platform: str = "") -> File:
     """Build tow for one platform."""
     system, _, architecture = platform.partition("/")
+    env = {"CGO_ENABLED": "0", "GOOS": system, "GOARCH": architecture}
     name = "tow.exe" if system == "windows" else "tow"
+    cache = await _compiled(
+        code, modules, imports='{{join .Imports " "}}', packages="./cmd/tow", script="go build -trimpath .", env=env
+    )
     done = await _go(
         *("build", "-trimpath", "-buildvcs=false", "-o", name, "./cmd/tow"),
         tree=code,
-        caches=(gocache, gomodcache),
-        env={"CGO_ENABLED": "0", "GOOS": system, "GOARCH": architecture},
-        outputs=(name,),
+        mounts={"go/modules": modules, "go/cache": cache},
+        env=env,
+        outputs=(f"src/{name}",),
     )
-    return done.file(name)
+    return done.file(f"src/{name}")
 
 
 BUILDS = [cross.bind(platform=platform) for platform in PLATFORMS]
@@ -127,17 +176,22 @@ async def binaries(built: list[File] = gather(BUILDS)) -> Directory:
 
 @stage(timeout="20m")
 async def example_go_service(
-    code: Directory = PROGRAMS,
+    sdk: Directory = GO_SDK,
     example: Directory = source("examples/go-service"),
-    gocache: str = GOCACHE,
-    gomodcache: str = GOMODCACHE,
+    cache: Directory = out(go_cache),
 ) -> None:
-    """Check the example in Go, against the SDK of this tree."""
-    language = next(line for line in (await (await code.file("go.mod")).text()).splitlines() if line.startswith("go "))
-    work = await File.from_text("go.work", f"{language}\n\nuse (\n\t.\n\t./examples/go-service\n)\n")
-    tree = await Directory.of({"": await _merged(code, example), "go.work": work})
+    """Check the example in Go, against the SDK of this tree, which needs no other module."""
+    lines = (await (await sdk.file("go.mod")).text()).splitlines()
+    language = next(line for line in lines if line.startswith("go "))
+    code: dict[str, Directory | File] = {
+        "": await sdk.filter("**", "!go.mod"),
+        "go.mod": await File.from_text("go.mod", f"module {MODULE}\n\n{language}\n"),
+        "go.work": await File.from_text("go.work", f"{language}\n\nuse (\n\t.\n\t./service\n)\n"),
+        "service": await example.directory("examples/go-service"),
+    }
+    tree = await Directory.of(code)
     for command in ("vet", "test"):
-        await _go(command, "./...", tree=tree, caches=(gocache, gomodcache), cwd="examples/go-service")
+        await _go(command, "./...", tree=tree, mounts={"go/cache": cache}, cwd="service")
 
 
 # Python
@@ -149,14 +203,11 @@ async def interpreters() -> list[Interpreter]:
     found: dict[str, str] = {}
     for candidate in (sys.executable, *(f"python{version}" for version in PYTHONS)):
         try:
-            path = candidate if candidate == sys.executable else await tool(candidate)
+            path = await tool(_behind(await tool(candidate)))
         except OperationError:
             continue
-        # It may be a version manager's stand-in: ask for the interpreter behind it.
-        version = candidate.removeprefix("python")
         asked = await run(
             *(path, "-c", "import pip, sys; print(*sys.version_info[:2], sep='.'); print(sys.executable)"),
-            env={"PYENV_VERSION": version} if version in PYTHONS else {},
             ok="any",
         )
         if asked.exit_code == 0:
@@ -166,14 +217,22 @@ async def interpreters() -> list[Interpreter]:
 
 
 @stage(retry=2, timeout="10m")
-async def packages(lock: Directory = LOCK, interpreter: Interpreter = each(out(interpreters))) -> Python:
+async def packages(
+    lock: Directory = LOCK,
+    interpreter: Interpreter = each(out(interpreters)),
+    index: str = INDEX,
+    certificates: str = CERTIFICATES,
+) -> Python:
     """Install the locked packages for one interpreter."""
+    env = {"PIP_INDEX_URL": index, "PIP_CERT": "certificates.pem" if certificates else ""}
     done = await run(
         *(interpreter.path, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action"),
         *("ignore", "--no-cache-dir", "--no-compile", "--require-hashes", "--no-deps", "--only-binary", ":all:"),
         *("--target", "packages", "--requirement", "examples/python-service/requirements.lock"),
-        tree=lock,
+        tree={"": lock, **await _trusted(certificates)},
+        env={name: value for name, value in env.items() if value},
         outputs=["packages"],
+        network=True,
     )
     return Python(interpreter.version, interpreter.path, done.directory("packages"))
 
@@ -251,31 +310,102 @@ async def example_upstream(
 
 # How the stages run their tools
 
+# The cache drops what was not used for days, by the times of files. They say nothing here: tell it that it was done.
+_IN_GO = " && ".join(
+    [
+        'top=$(cd "$1" && pwd) && shift',
+        'export GOCACHE="$top/go/cache" GOMODCACHE="$top/go/modules"',
+        'mkdir -p "$GOCACHE" && date +%s >"$GOCACHE/trim.txt"',
+        'exec "$@"',
+    ]
+)
+
+_AND_LEAVE_OUT_WHAT_IS_NOT_COMPILED = " && ".join(
+    [
+        '"$@" && cd "$GOMODCACHE" && rm -rf cache/vcs cache/lock',
+        "find . -name testdata -prune -exec rm -rf {} +",
+        'find . "(" -name "*_test.go" -o -name "*.zip" ")" -delete',
+    ]
+)
+
 
 async def _go(
     *args: str,
     tree: Directory,
-    caches: tuple[str, str],
+    mounts: Mapping[str, Directory | File],
+    program: str = "",
     wrapper: tuple[str, ...] = (),
     cwd: str = "",
-    env: dict[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
     outputs: tuple[str, ...] = (),
     ok: tuple[int, ...] = (0,),
+    network: bool = False,
 ) -> StepResult:
+    """Run a command of go, or another program that starts go, on a tree in the folder `src`."""
     go = await tool("go")
-    variables = await _go_env(caches) | (env or {})
-    return await run(*wrapper, go, *args, tree=tree, cwd=cwd, env=variables, outputs=outputs, ok=ok)
-
-
-async def _go_env(caches: tuple[str, str]) -> dict[str, str]:
-    """Return the variables that go needs, and that find it for programs which start it."""
-    go = await tool("go")
-    env = {
+    variables = {
+        "GOPROXY": "off",
         "GOTOOLCHAIN": "local",
         "PATH": f"{go.rpartition('/')[0]}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "TOW_PYTHON": sys.executable,
+        **(env or {}),
     }
-    return env | {name: path for name, path in zip(("GOCACHE", "GOMODCACHE"), caches, strict=True) if path}
+    folder = f"src/{cwd}".rstrip("/")
+    return await run(
+        *("sh", "-c", _IN_GO, "sh", _up(folder), *wrapper, program or go, *args),
+        tree={"src": tree, **mounts},
+        cwd=folder,
+        env={name: value for name, value in variables.items() if value},
+        outputs=outputs,
+        ok=ok,
+        network=network,
+    )
+
+
+async def _compiled(
+    code: Directory,
+    modules: Directory,
+    *,
+    imports: str,
+    packages: str,
+    script: str,
+    env: Mapping[str, str] | None = None,
+) -> Directory:
+    """Compile what packages of ours import, and return the cache of Go with it.
+
+    The second step knows nothing of our code but the names that it imports, and so it is seldom run.
+    """
+    ours = f"{{{{with .Module}}}}{{{{if .Main}}}}{{{{with $}}}}{imports}{{{{end}}}}{{{{end}}}}{{{{end}}}}"
+    listed = await _go("list", "-e", "-deps", "-f", ours, packages, tree=code, mounts={"go/modules": modules}, env=env)
+    names = {
+        name for name in (await listed.stdout.text()).split() if name != "C" and not f"{name}/".startswith(f"{MODULE}/")
+    }
+    blank = "".join(f"import _ {json.dumps(name)}\n" for name in sorted(names))
+    test = 'package all\n\nimport "testing"\n\nfunc Test(*testing.T) {}\n'
+    program = {
+        "go.mod": await code.file("go.mod"),
+        "go.sum": await code.file("go.sum"),
+        "all.go": await File.from_text("all.go", f"package all\n\n{blank}"),
+        "all_test.go": await File.from_text("all_test.go", test),
+    }
+    done = await _go(
+        *("-c", script),
+        tree=await Directory.of(program),
+        mounts={"go/modules": modules},
+        program="sh",
+        env=env,
+        outputs=("go/cache",),
+    )
+    return done.directory("go/cache")
+
+
+async def _trusted(certificates: str) -> dict[str, File]:
+    """Return the file of certificates that a step which uses the network is to trust, by its path in the workspace."""
+    return {"certificates.pem": await File.from_path(certificates)} if certificates else {}
+
+
+def _up(folder: str) -> str:
+    """Return the way from a folder of the workspace to its top."""
+    return "/".join(".." for _ in filter(None, folder.split("/"))) or "."
 
 
 async def _python(
@@ -286,7 +416,7 @@ async def _python(
     mypy_path: str = "",
     outputs: tuple[str, ...] = (),
 ) -> StepResult:
-    up = "/".join(".." for _ in filter(None, cwd.split("/"))) or "."
+    up = _up(cwd)
     sdk = f"{up}/sdk/python/src"
     return await run(
         *(python.path, *args),
@@ -301,13 +431,12 @@ async def _python(
     )
 
 
-async def _merged(*trees: Directory) -> Directory:
-    merged, *others = trees
-    for other in others:
-        folders = await other.entries()
-        contents = {entry.path: entry.value for entry in folders if entry.value is not None}
-        merged = await Directory.of({"": merged, **contents})
-    return merged
+def _behind(path: str) -> str:
+    """Return the interpreter itself where `path` is a version manager's script, which needs more than a step sees."""
+    folder, _, name = path.rpartition("/")
+    version = name.removeprefix("python")
+    found = glob(f"{folder.removesuffix('shims')}versions/{version}.*/bin/{name}") if folder.endswith("/shims") else []
+    return max(found, key=lambda found: (len(found), found), default=path)
 
 
 @dataclass(frozen=True)

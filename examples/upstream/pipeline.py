@@ -12,6 +12,7 @@ it are fanned out over what it found:
 import asyncio
 import sys
 from dataclasses import dataclass
+from glob import glob
 
 from towpath import (
     Directory,
@@ -23,6 +24,7 @@ from towpath import (
     log,
     main,
     out,
+    param,
     run,
     source,
     stage,
@@ -31,6 +33,7 @@ from towpath import (
 
 VERSIONS = ("3.11", "3.12", "3.13")
 NEEDS = {"test_echo_via_pager.py": "less"}  # programs, by the test modules that start them
+INDEX = param("", env="PIP_INDEX_URL", doc="package index; empty for that of pip")
 MODULES_PER_SHARD = 15
 MAX_SHARDS = 4
 
@@ -96,14 +99,16 @@ class Line:
 
 
 @stage(retry=2, timeout="10m")
-async def tools(lock: Directory = source("requirements.lock")) -> Directory:
+async def tools(lock: Directory = source("requirements.lock"), index: str = INDEX) -> Directory:
     """Install what builds and tests need, checked against the hashes of the lock file."""
     installed = await run(
         *(sys.executable, "-m", "pip", "install", *_QUIETLY, "--no-compile"),
         *("--require-hashes", "--no-deps", "--only-binary", ":all:"),
         *("--target", "tools", "--requirement", "requirements.lock"),
         tree=lock,
+        env=_from(index),
         outputs=["tools"],
+        network=True,
     )
     return installed.directory("tools")
 
@@ -112,15 +117,19 @@ async def tools(lock: Directory = source("requirements.lock")) -> Directory:
 async def sdists(
     lock: Directory = source("sdists.lock"),
     tools: Directory = out(tools),
+    index: str = INDEX,
 ) -> list[File]:
     """Download the archives, checked against the hashes of the lock file."""
+    python = await tool(sys.executable)
     downloaded = await run(
         *_with("tools"),
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+        *(python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
         *("--no-cache-dir", "--require-hashes", "--no-deps", "--no-binary", ":all:"),
         *("--no-build-isolation", "--dest", "sdists", "--requirement", "sdists.lock"),
         tree={"": lock, "tools": tools},
+        env=_from(index),
         outputs=["sdists/*.tar.gz"],
+        network=True,
     )
     return downloaded.files()
 
@@ -147,18 +156,15 @@ async def interpreters() -> list[Interpreter]:
     found: dict[str, str] = {}
     for candidate in (sys.executable, *(f"python{version}" for version in VERSIONS)):
         try:
-            path = candidate if candidate == sys.executable else await tool(candidate)
+            path = await tool(_behind(await tool(candidate)))
         except OperationError:
             continue
-        # It may be a version manager's stand-in: ask for the interpreter behind it.
-        version = candidate.removeprefix("python")
         asked = await run(
             *(
                 path,
                 "-c",
                 "import sys; print(*sys.version_info[:2], sep='.'); print(sys.executable)",
             ),
-            env={"PYENV_VERSION": version} if version in VERSIONS else {},
             ok="any",
         )
         if asked.exit_code == 0:
@@ -181,9 +187,10 @@ def plan(
 async def build(job: Job = each(out(plan)), tools: Directory = out(tools)) -> Built:
     """Build and install a project, as its users do."""
     archive = job.sdist.archive
+    python = await tool(job.interpreter.path)
     installed = await run(
         *_with("tools"),
-        *(job.interpreter.path, "-m", "pip", "install", *_QUIETLY, "--no-compile"),
+        *(python, "-m", "pip", "install", *_QUIETLY, "--no-compile"),
         *("--no-index", "--no-deps", "--no-build-isolation", "--target", "site", archive.name),
         tree={archive.name: archive, "tools": tools},
         outputs=["site"],
@@ -214,9 +221,10 @@ async def shards(builds: list[Built] = gather(build)) -> list[Shard]:
 async def test(shard: Shard = each(out(shards)), tools: Directory = out(tools)) -> ShardResult:
     """Run a part of a project's own tests against the project as installed."""
     job = shard.built.job
+    python = await tool(job.interpreter.path)
     done = await run(
         *_with("site", "tools"),
-        *(job.interpreter.path, "-m", "pytest", "-p", "no:cacheprovider"),
+        *(python, "-m", "pytest", "-p", "no:cacheprovider"),
         *("--junit-xml", "report.xml", *shard.modules),
         tree={
             "": await job.sdist.tree.filter("pyproject.toml", "tests"),
@@ -261,6 +269,24 @@ def _with(*folders: str) -> tuple[str, ...]:
     """Have the command that follows find modules in folders of its workspace, wherever that is."""
     path = ":".join(f"$PWD/{folder}" for folder in folders)
     return ("sh", "-c", f'PYTHONPATH={path} exec "$@"', "sh")
+
+
+def _from(index: str) -> dict[str, str]:
+    """Have pip take packages from an index."""
+    return {"PIP_INDEX_URL": index} if index else {}
+
+
+def _behind(path: str) -> str:
+    """Return the interpreter itself where `path` is the script of a version manager.
+
+    The script needs more than a step sees.
+    """
+    folder, _, name = path.rpartition("/")
+    if not folder.endswith("/shims"):
+        return path
+    version = name.removeprefix("python")
+    found = glob(f"{folder.removesuffix('shims')}versions/{version}.*/bin/{name}")
+    return max(found, key=lambda found: (len(found), found), default=path)
 
 
 async def _has(program: str) -> bool:

@@ -31,16 +31,34 @@ def report(engine: FakeEngine, tests: int, skipped: int) -> TestReport:
     return TestReport(errors=0, failures=0, junit=junit, skipped=skipped, tests=tests, time_ms=1)
 
 
-def test_interpreters_are_looked_for_behind_their_stand_ins(engine: FakeEngine) -> None:
+def test_interpreters_are_looked_for_behind_their_stand_ins(
+    engine: FakeEngine, tmp_path: Path
+) -> None:
+    behind = tmp_path / "versions/3.12.10/bin/python3.12"
+    for path in (behind, tmp_path / "versions/3.12.9/bin/python3.12"):
+        path.parent.mkdir(parents=True)
+        path.touch()
     engine.on_run(sys.executable).returns(stdout=f"3.11\n{sys.executable}\n")
-    engine.on_tool("python3.12", "/shims/python3.12")
-    engine.on_run("/shims/python3.12").returns(stdout="3.12\n/versions/3.12/bin/python\n")
-    engine.on_tool("python3.13", "/shims/python3.13")
-    engine.on_run("/shims/python3.13").returns(exit_code=127, stderr="not installed")
+    engine.on_tool("python3.12", f"{tmp_path}/shims/python3.12")
+    engine.on_run(str(behind)).returns(stdout=f"3.12\n{behind}\n")
+    engine.on_tool("python3.13", f"{tmp_path}/shims/python3.13")
+    engine.on_run(f"{tmp_path}/shims/python3.13").returns(exit_code=127, stderr="not installed")
     assert asyncio.run(pipeline.interpreters()) == [
         Interpreter("3.11", sys.executable),
-        Interpreter("3.12", "/versions/3.12/bin/python"),
+        Interpreter("3.12", str(behind)),
     ]
+
+
+def test_only_downloads_use_the_network(engine: FakeEngine) -> None:
+    engine.on_run(sys.executable, "-m", "pip").returns(outputs={"tools/pytest.py": ""})
+    engine.on_run("sh", "-c").returns(outputs={"sdists/click-1.tar.gz": "", "site/click.py": ""})
+    job = built(engine, 1).job
+    tools = asyncio.run(pipeline.tools(lock=engine.directory({}), index="https://index.example"))
+    asyncio.run(pipeline.sdists(lock=engine.directory({}), tools=tools, index=""))
+    asyncio.run(pipeline.build(job=job, tools=tools))
+    assert [step.network for step in engine.steps] == [True, True, False]
+    urls = [step.env.get("PIP_INDEX_URL") for step in engine.steps]
+    assert urls == ["https://index.example", None, None]
 
 
 def test_every_module_is_in_one_shard(engine: FakeEngine) -> None:

@@ -15,6 +15,13 @@ import (
 	"github.com/towpath/towpath"
 )
 
+// Where things are in the workspace of a step, and the module that the service is.
+const (
+	codeFolder  = "code"
+	cacheFolder = "cache"
+	module      = "example.com/shortener"
+)
+
 var platforms = []Platform{{"linux", "amd64"}, {"linux", "arm64"}}
 
 // Platform is what a program is built for.
@@ -30,8 +37,9 @@ func pipeline(p *towpath.Pipeline) {
 	program := p.Source("go.mod", "cmd", "link", "!**/*_test.go")
 	version := towpath.Param[string](p, "version", towpath.Default("dev"), towpath.Env("VERSION"),
 		towpath.Doc("what the program says it is"))
-	cache := towpath.Param[string](p, "gocache", towpath.Default(""), towpath.Env("GOCACHE"),
-		towpath.Doc("build cache to use; empty for none"))
+	imports := towpath.Stage(p, "imports", Imports, ImportsIn{Code: code},
+		towpath.Doc("List what the packages of the service import."))
+	cache := compiled(p, imports, "tests")
 
 	format := towpath.Stage(p, "format", Format, FormatIn{Code: code},
 		towpath.Doc("Check that gofmt would change nothing."))
@@ -42,7 +50,9 @@ func pipeline(p *towpath.Pipeline) {
 
 	var builds []towpath.Ref[towpath.File]
 	for _, platform := range platforms {
-		in := BuildIn{Code: program, Cache: cache, Version: version, OS: platform.OS, Arch: platform.Arch}
+		in := BuildIn{
+			Code: program, Cache: compiled(p, imports, platform.OS+"/"+platform.Arch), Version: version, OS: platform.OS, Arch: platform.Arch,
+		}
 		builds = append(builds, towpath.Stage(p, "build", Build, in, towpath.Bind("os", "arch"),
 			towpath.Doc("Compile the program for one platform."), towpath.Timeout(10*time.Minute)))
 	}
@@ -50,10 +60,75 @@ func pipeline(p *towpath.Pipeline) {
 		towpath.After(format, vet, test), towpath.Doc("Put what is to be released into one folder, with checksums."))
 }
 
+// compiled declares the stage that compiles what the service imports, for tests on this machine or for a platform. It takes nothing of the code but go.mod, so it is seldom run, and the others compile the packages of the service alone.
+func compiled(p *towpath.Pipeline, imports towpath.Ref[[]string], target string) towpath.Ref[towpath.Directory] {
+	in := CompileIn{Mod: p.Source("go.mod"), Imports: imports, For: target}
+	return towpath.Stage(p, "compile", Compile, in, towpath.Bind("for"),
+		towpath.Doc("Compile what the packages of the service import."), towpath.Timeout(10*time.Minute))
+}
+
 // GoIn is what stages take that run the go command.
 type GoIn struct {
 	Code  towpath.Ref[towpath.Directory]
-	Cache towpath.Ref[string] `towpath:"gocache"`
+	Cache towpath.Ref[towpath.Directory]
+}
+
+// ImportsIn is what Imports takes.
+type ImportsIn struct {
+	Code towpath.Ref[towpath.Directory]
+}
+
+// Imports lists what the packages of the service import, and their tests, but for each other.
+func Imports(ctx context.Context, in ImportsIn) ([]string, error) {
+	const each = `{{join .Imports "\n"}}{{"\n"}}{{join .TestImports "\n"}}{{"\n"}}{{join .XTestImports "\n"}}`
+	result, err := run(ctx, in.Code.Get(), towpath.Directory{}, towpath.Step{Args: []string{"list", "-f", each, "./..."}})
+	if err != nil {
+		return nil, err
+	}
+	text, err := result.Stdout.Text(ctx)
+	if err != nil {
+		return nil, err
+	}
+	imports := strings.Fields(text)
+	slices.Sort(imports)
+	return slices.DeleteFunc(slices.Compact(imports), func(path string) bool { return strings.HasPrefix(path, module+"/") }), nil
+}
+
+// CompileIn is what Compile takes.
+type CompileIn struct {
+	Mod     towpath.Ref[towpath.Directory]
+	Imports towpath.Ref[[]string]
+	For     string // "tests", or a platform such as "linux/arm64"
+}
+
+// Compile compiles packages and what they import, and returns the build cache of Go with them.
+func Compile(ctx context.Context, in CompileIn) (towpath.Directory, error) {
+	source := "package all\n\n"
+	for _, path := range in.Imports.Get() {
+		source += fmt.Sprintf("import _ %q\n", path)
+	}
+	all, err := towpath.NewFile(ctx, "all_test.go", strings.NewReader(source))
+	if err != nil {
+		return towpath.Directory{}, err
+	}
+	tree, err := towpath.NewDirectory(ctx, towpath.Mount{Content: in.Mod.Get()}, towpath.Mount{Path: all.Name(), Content: all})
+	if err != nil {
+		return towpath.Directory{}, err
+	}
+	step := towpath.Step{Args: []string{"test", "-run", "^$", "."}, Outputs: []string{cacheFolder}}
+	if system, arch, ok := strings.Cut(in.For, "/"); ok {
+		step.Args = []string{"test", "-trimpath", "-vet=off", "-c", "-o", "/dev/null", "."}
+		step.Env = platformEnv(system, arch)
+	}
+	result, err := run(ctx, tree, towpath.Directory{}, step)
+	if err != nil {
+		return towpath.Directory{}, err
+	}
+	return result.Directory(cacheFolder)
+}
+
+func platformEnv(system, arch string) map[string]string {
+	return map[string]string{"CGO_ENABLED": "0", "GOOS": system, "GOARCH": arch}
 }
 
 // FormatIn is what Format takes.
@@ -83,16 +158,16 @@ func Format(ctx context.Context, in FormatIn) (towpath.None, error) {
 
 // Vet looks for suspicious code.
 func Vet(ctx context.Context, in GoIn) (towpath.None, error) {
-	_, err := run(ctx, in.Code, in.Cache, towpath.Step{Args: []string{"vet", "./..."}})
+	_, err := run(ctx, in.Code.Get(), in.Cache.Get(), towpath.Step{Args: []string{"vet", "./..."}})
 	return towpath.None{}, err
 }
 
 // Test runs the tests.
 func Test(ctx context.Context, in GoIn) (towpath.TestReport, error) {
-	const events = "events.jsonl"
-	result, err := run(ctx, in.Code, in.Cache, towpath.Step{
+	const events = codeFolder + "/events.jsonl"
+	result, err := run(ctx, in.Code.Get(), in.Cache.Get(), towpath.Step{
 		Args: []string{"test", "-json", "./..."}, OK: []int{0, 1}, Outputs: []string{events},
-	}, "sh", "-c", `"$@" >`+events, "sh")
+	}, "sh", "-c", `"$@" >events.jsonl`, "sh")
 	if err != nil {
 		return towpath.TestReport{}, err
 	}
@@ -127,7 +202,7 @@ func Test(ctx context.Context, in GoIn) (towpath.TestReport, error) {
 // BuildIn is what Build takes.
 type BuildIn struct {
 	Code    towpath.Ref[towpath.Directory]
-	Cache   towpath.Ref[string] `towpath:"gocache"`
+	Cache   towpath.Ref[towpath.Directory]
 	Version towpath.Ref[string]
 	OS      string
 	Arch    string
@@ -136,18 +211,19 @@ type BuildIn struct {
 // Build compiles the program for one platform.
 func Build(ctx context.Context, in BuildIn) (towpath.File, error) {
 	name := fmt.Sprintf("shortener-%s-%s-%s", in.Version.Get(), in.OS, in.Arch)
-	result, err := run(ctx, in.Code, in.Cache, towpath.Step{
+	output := codeFolder + "/" + name
+	result, err := run(ctx, in.Code.Get(), in.Cache.Get(), towpath.Step{
 		Args: []string{
 			"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version=" + in.Version.Get(),
 			"-o", name, "./cmd/shortener",
 		},
-		Env:     map[string]string{"CGO_ENABLED": "0", "GOOS": in.OS, "GOARCH": in.Arch},
-		Outputs: []string{name},
+		Env:     platformEnv(in.OS, in.Arch),
+		Outputs: []string{output},
 	})
 	if err != nil {
 		return towpath.File{}, err
 	}
-	return result.File(name)
+	return result.File(output)
 }
 
 // ReleaseIn is what Release takes.
@@ -175,20 +251,23 @@ func Release(ctx context.Context, in ReleaseIn) (towpath.Directory, error) {
 	return towpath.NewDirectory(ctx, append(mounts, towpath.Mount{Path: file.Name(), Content: file})...)
 }
 
-// run runs the go command on the code of the service, where wrapper is given as the last arguments of that.
+// run runs the go command on code, with what a cache has, where wrapper is given as the last arguments of that. Go drops from a
+// cache what was not used for days, by the times of files; these say nothing in a workspace, so it is told that it has just done so.
 func run(
-	ctx context.Context, code towpath.Ref[towpath.Directory], cache towpath.Ref[string], step towpath.Step, wrapper ...string,
+	ctx context.Context, code, cache towpath.Directory, step towpath.Step, wrapper ...string,
 ) (towpath.StepResult, error) {
 	tool, err := towpath.Tool(ctx, "go")
 	if err != nil {
 		return towpath.StepResult{}, err
 	}
-	step.Args = slices.Concat(wrapper, []string{tool}, step.Args)
-	step.Tree = []towpath.Mount{{Content: code.Get()}}
-	env := map[string]string{"GOFLAGS": "-mod=readonly", "GOPROXY": "off", "GOTOOLCHAIN": "local"}
-	if cache.Get() != "" {
-		env["GOCACHE"] = cache.Get()
+	const script = `export GOCACHE="${PWD%/*}/` + cacheFolder + `" && mkdir -p "$GOCACHE" && date +%s >"$GOCACHE/trim.txt" && exec "$@"`
+	step.Args = slices.Concat([]string{"sh", "-c", script, "sh"}, wrapper, []string{tool}, step.Args)
+	step.Cwd = codeFolder
+	step.Tree = []towpath.Mount{{Path: codeFolder, Content: code}}
+	if cache != (towpath.Directory{}) {
+		step.Tree = append(step.Tree, towpath.Mount{Path: cacheFolder, Content: cache})
 	}
+	env := map[string]string{"GOFLAGS": "-mod=readonly", "GOPROXY": "off", "GOTOOLCHAIN": "local"}
 	maps.Copy(env, step.Env)
 	step.Env = env
 	return towpath.Run(ctx, step)

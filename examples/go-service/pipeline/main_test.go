@@ -31,12 +31,12 @@ func TestFormat(t *testing.T) {
 
 func TestTestsThatFail(t *testing.T) {
 	engine, code := newEngine(t)
-	engine.OnRun("sh", "-c").Returns(towpathtest.Result{ExitCode: 1, Outputs: map[string]string{"events.jsonl": `
+	engine.OnRun("sh", "-c").Returns(towpathtest.Result{ExitCode: 1, Outputs: map[string]string{"code/events.jsonl": `
 {"Action":"pass","Package":"link","Test":"TestGood","Elapsed":0.1}
 {"Action":"output","Package":"link","Test":"TestBad","Output":"link_test.go:7: 1 < 2"}
 {"Action":"fail","Package":"link","Test":"TestBad","Elapsed":0.2}
 `}})
-	_, err := Test(engine.Context(), GoIn{Code: code, Cache: towpath.Value("")})
+	_, err := Test(engine.Context(), GoIn{Code: code, Cache: towpath.Value(engine.Directory(nil))})
 	if got, want := messageOf(err), "1 of 2 tests failed"; got != want {
 		t.Errorf("error %q, want %q", got, want)
 	}
@@ -45,12 +45,34 @@ func TestTestsThatFail(t *testing.T) {
 	}
 }
 
+func TestWhatIsCompiledApart(t *testing.T) {
+	engine, code := newEngine(t)
+	engine.OnRun("sh", "-c").Does(func(step towpathtest.Step) towpathtest.Result {
+		if slices.Contains(step.Args, "list") {
+			return towpathtest.Result{Stdout: "fmt\nexample.com/shortener/link\n\ntesting\nfmt\n"}
+		}
+		return towpathtest.Result{Outputs: map[string]string{"cache/00/a": step.Tree["code/all_test.go"]}}
+	})
+	imports, err := Imports(engine.Context(), ImportsIn{Code: code})
+	if err != nil || !slices.Equal(imports, []string{"fmt", "testing"}) {
+		t.Fatalf("imports %q, %v", imports, err)
+	}
+	cache, err := Compile(engine.Context(), CompileIn{Mod: code, Imports: towpath.Value(imports), For: "tests"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "package all\n\nimport _ \"fmt\"\nimport _ \"testing\"\n"
+	if got := engine.FilesOf(cache)["00/a"]; got != want {
+		t.Errorf("compiled %q, want %q", got, want)
+	}
+}
+
 func TestBuildIsForThePlatform(t *testing.T) {
 	engine, code := newEngine(t)
 	const name = "shortener-1.0-linux-arm64"
-	engine.OnRun("/go/bin/go", "build").Returns(towpathtest.Result{Outputs: map[string]string{name: "program"}})
+	engine.OnRun("sh", "-c").Returns(towpathtest.Result{Outputs: map[string]string{"code/" + name: "program"}})
 	program, err := Build(engine.Context(), BuildIn{
-		Code: code, Cache: towpath.Value("/cache"), Version: towpath.Value("1.0"), OS: "linux", Arch: "arm64",
+		Code: code, Cache: towpath.Value(engine.Directory(map[string]string{"00/a": "object"})), Version: towpath.Value("1.0"), OS: "linux", Arch: "arm64",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -59,8 +81,11 @@ func TestBuildIsForThePlatform(t *testing.T) {
 		t.Errorf("the program is called %q, want %q", program.Name(), name)
 	}
 	step := engine.Steps()[0]
-	if step.Env["GOOS"] != "linux" || step.Env["GOARCH"] != "arm64" || step.Env["GOCACHE"] != "/cache" {
+	if step.Env["GOOS"] != "linux" || step.Env["GOARCH"] != "arm64" {
 		t.Errorf("environment %v", step.Env)
+	}
+	if step.Tree["cache/00/a"] != "object" || step.Tree["code/go.mod"] == "" || step.Network {
+		t.Errorf("workspace %v, network %t", step.Tree, step.Network)
 	}
 	if !slices.ContainsFunc(step.Args, func(arg string) bool { return strings.Contains(arg, "main.version=1.0") }) {
 		t.Errorf("arguments %v do not set the version", step.Args)
@@ -94,7 +119,10 @@ func TestPlan(t *testing.T) {
 			t.Errorf("stage %s is not described", stage.Name)
 		}
 	}
-	want := []string{"build[os=linux,arch=amd64]", "build[os=linux,arch=arm64]", "format", "release", "test", "vet"}
+	want := []string{
+		"build[os=linux,arch=amd64]", "build[os=linux,arch=arm64]", "compile[for=linux/amd64]", "compile[for=linux/arm64]",
+		"compile[for=tests]", "format", "imports", "release", "test", "vet",
+	}
 	if !slices.Equal(names, want) {
 		t.Errorf("stages %q, want %q", names, want)
 	}

@@ -43,11 +43,13 @@ def test_packages_are_installed_only_with_the_hashes_of_the_lock(engine: FakeEng
     (step,) = engine.steps
     assert {"--require-hashes", "--no-deps", "--only-binary"} <= set(step.args)
     assert step.tree == lock
+    assert step.network
 
 
 def test_both_linters_see_all_code(engine: FakeEngine) -> None:
     engine.on_run("deps/bin/ruff").returns()
     asyncio.run(lint(code=engine.directory({"src/a.py": ""}), deps=engine.directory({})))
+    assert not any(step.network for step in engine.steps)
     assert [step.args[1] for step in engine.steps] == ["check", "format"]
 
 

@@ -12,7 +12,9 @@ async def python(
     deps: Directory | None = None,
     mounts: Mapping[str, Directory | File] | None = None,
     path: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
     outputs: Sequence[str] = (),
+    network: bool = False,
 ) -> StepResult:
     """Run the interpreter that runs this pipeline, with the locked packages in `deps`.
 
@@ -28,10 +30,12 @@ async def python(
         *args,
         tree=content,
         env={
+            **(env or {}),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONHASHSEED": "0",
             "PYTHONPATH": ":".join(path),
             "SOURCE_DATE_EPOCH": "315532800",  # what is packed is the same each time
         },
         outputs=outputs,
+        network=network,
     )
