@@ -57,7 +57,10 @@ func makeThree(t *testing.T) *three {
 	h := &three{dir: t.TempDir(), store: mem.New(), now: time.Now()}
 	c := open(t, h.store, h.dir)
 	for i, name := range []string{"one", "two", "three"} {
-		s := spec{"shared": strings.Repeat("x", 100_000), name: strings.Repeat(name, 10_000), "d/again": strings.Repeat(name, 10_000), "d/e/": ""}
+		s := spec{"shared": strings.Repeat("x", 100_000), name: strings.Repeat(name, 10_000), "d/e/": ""}
+		if i > 0 {
+			s["d/again"] = s["shared"]
+		}
 		path := folder(t, c, build(t, h.store, s), s)
 		h.specs, h.paths = append(h.specs, s), append(h.paths, path)
 		used(t, path, h.now.Add(-time.Duration(i+1)*24*time.Hour))

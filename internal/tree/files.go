@@ -57,11 +57,12 @@ func (f *Files) Write(ctx context.Context, e Entry, target string) error {
 	if e.Digest.Size <= smallFile && (e.Digest.Size < cloneFrom || f.noClone.Load()) {
 		return f.small(ctx, e, target)
 	}
-	dst, err := os.OpenFile(target, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	// It is read back to be verified.
+	dst, err := os.OpenFile(target, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	if !f.clone(ctx, dst, e.Digest) {
+	if !f.inKernel(ctx, dst, e.Digest) {
 		err = f.copy(ctx, dst, e.Digest)
 	}
 	if err == nil {
@@ -110,11 +111,11 @@ func (f *Files) copy(ctx context.Context, dst io.Writer, d digest.Digest) error 
 	return errors.Join(err, src.Close())
 }
 
-// clone tries to make dst share the disk blocks of the store's file for d, so that only verifying is left to do. Where it cannot,
-// or what it got is not d, it leaves dst empty: copy knows better what is wrong then.
-func (f *Files) clone(ctx context.Context, dst *os.File, d digest.Digest) bool {
+// inKernel tries to make dst share the disk blocks of the store's file for d, or to have the kernel copy it, so that only verifying is left to do. Where
+// it cannot, or what it got is not d, it leaves dst empty: copy knows better what is wrong then.
+func (f *Files) inKernel(ctx context.Context, dst *os.File, d digest.Digest) bool {
 	pather, ok := f.store.(cas.Pather)
-	if !ok || f.noClone.Load() {
+	if !ok {
 		return false
 	}
 	path, ok := pather.Path(d)
@@ -126,11 +127,29 @@ func (f *Files) clone(ctx context.Context, dst *os.File, d digest.Digest) bool {
 		return false
 	}
 	defer src.Close()
+	if f.clone(ctx, dst, src, d) {
+		return true
+	}
+	if got, err := cas.Duplicate(ctx, dst, src, nil); err == nil && got == d {
+		return true
+	}
+	if _, err := dst.Seek(0, io.SeekStart); err == nil {
+		_ = dst.Truncate(0)
+	}
+	return false
+}
+
+// clone tells whether dst shares the disk blocks of src and they hold d. Where they do not, dst is empty.
+func (f *Files) clone(ctx context.Context, dst, src *os.File, d digest.Digest) bool {
+	if f.noClone.Load() {
+		return false
+	}
 	if err := cloneFile(dst, src); err != nil {
 		f.noClone.Store(true)
 		return false
 	}
-	if _, err := cas.Copy(ctx, io.Discard, cas.Verify(src, d)); err != nil {
+	if _, err := cas.Copy(ctx, io.Discard, cas.Verify(io.NopCloser(dst), d)); err != nil {
+		_, _ = dst.Seek(0, io.SeekStart)
 		_ = dst.Truncate(0)
 		return false
 	}

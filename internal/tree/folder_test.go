@@ -170,6 +170,38 @@ func TestMaterializeFailures(t *testing.T) {
 	}
 }
 
+// A large file is copied by the kernel and verified afterwards: one that is damaged on the disk must not come through.
+func TestMaterializeLargeDamaged(t *testing.T) {
+	store := openDisk(t)
+	content := strings.Repeat("0123456789", 100_000)
+	d := build(t, store, spec{"big": content, "link": "->big"})
+	dir := t.TempDir()
+	if err := tree.Materialize(t.Context(), store, d, dir); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "big")); err != nil || string(got) != content {
+		t.Errorf("the file has %d bytes, %v", len(got), err)
+	}
+	for what, damaged := range map[string]string{"flipped": content[:999_998] + "88", "cut": content[:999_000], "grown": content + "x"} {
+		build(t, store, spec{"big": content})
+		path, ok := store.Path(digest.OfBytes([]byte(content)))
+		if !ok {
+			t.Fatalf("%s: the blob is not there", what)
+		}
+		if err := errors.Join(os.Remove(path), os.WriteFile(path, []byte(damaged), 0o444)); err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		var corrupt *cas.CorruptError
+		if err := tree.Materialize(t.Context(), store, d, dir); !errors.As(err, &corrupt) {
+			t.Errorf("%s: %v, want a *CorruptError", what, err)
+		}
+		if _, err := os.Lstat(filepath.Join(dir, "big")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: the file was left: %v", what, err)
+		}
+	}
+}
+
 func capture(t *testing.T, store cas.Store, dir string, outputs ...string) tree.Captured {
 	t.Helper()
 	c, err := tree.Capture(t.Context(), store, dir, outputs)

@@ -1,8 +1,8 @@
 package disk
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 
@@ -21,26 +21,47 @@ func (s *Store) stream(ctx context.Context, r io.Reader, head []byte) (digest.Di
 	if err != nil {
 		return digest.Digest{}, err
 	}
-	h := digest.NewHasher()
-	_, err = cas.Copy(ctx, &eager{file: f}, io.TeeReader(io.MultiReader(bytes.NewReader(head), r), h))
-	d := h.Digest()
+	d, err := pour(ctx, &eager{file: f}, r, head)
 	if err := s.finish(f, d, err); err != nil {
 		return digest.Digest{}, err
 	}
 	return d, nil
 }
 
+// pour writes head followed by the rest of r, and returns the digest of that.
+func pour(ctx context.Context, e *eager, r io.Reader, head []byte) (digest.Digest, error) {
+	if _, err := e.Write(head); err != nil {
+		return digest.Digest{}, err
+	}
+	if src, ok := r.(*os.File); ok {
+		d, err := cas.Duplicate(ctx, e.file, src, e.reached)
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return d, err
+		}
+	}
+	h := digest.NewHasher()
+	_, _ = h.Write(head) // never fails
+	_, err := cas.Copy(ctx, e, io.TeeReader(r, h))
+	return h.Digest(), err
+}
+
 // eager is a file that is on its way to the disk while it is being written.
 type eager struct {
 	file    *os.File
-	waiting int // bytes that were written since the last writeback
+	written int64
+	started int64 // how much of it the kernel was told to write
 }
 
 func (e *eager) Write(p []byte) (int, error) {
 	n, err := e.file.Write(p)
-	if e.waiting += n; e.waiting >= writebackEvery {
-		e.waiting = 0
+	e.reached(e.written + int64(n))
+	return n, err
+}
+
+// reached notes how much was written.
+func (e *eager) reached(total int64) {
+	if e.written = total; total-e.started >= writebackEvery {
+		e.started = total
 		durable.StartWriteback(e.file.Name())
 	}
-	return n, err
 }
