@@ -83,6 +83,11 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"command that is not there", testCommandNotFound},
 		{"other isolation", testIsolation},
 		{"names", testNames},
+		{"places in a sandbox", testPlaces},
+		{"nothing of the machine in a sandbox", testNothingOfTheMachine},
+		{"network of a sandbox", testNetwork},
+		{"limit of outputs", testOutputLimit},
+		{"shell", testShell},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -28,6 +28,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/towpath/towpath/internal/cas"
@@ -73,6 +74,7 @@ type Executor struct {
 	refused   *sandbox.RefusedError // why it is not Sandbox, where the machine does not allow that
 	sandbox   *sandbox.Sandbox      // nil where the isolation is Workspace
 	folders   Folders
+	groups    func() *sandbox.Groups // opened when a step has limits
 }
 
 var _ executor.Executor = (*Executor)(nil)
@@ -86,7 +88,7 @@ func New(c Config) (*Executor, error) {
 	if c.Grace == 0 {
 		c.Grace = 10 * time.Second
 	}
-	e := &Executor{store: c.Store, work: work, grace: c.Grace, folders: c.Checkouts, isolation: Workspace}
+	e := &Executor{store: c.Store, work: work, grace: c.Grace, folders: c.Checkouts, isolation: Workspace, groups: sync.OnceValue(sandbox.OpenGroups)}
 	if err := e.isolate(c.Isolation); err != nil {
 		return nil, errors.Join(fmt.Errorf("local executor: %w", err), e.Close())
 	}

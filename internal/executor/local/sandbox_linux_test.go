@@ -1,15 +1,20 @@
 package local_test
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/towpath/towpath/internal/cas"
 	"github.com/towpath/towpath/internal/cas/mem"
 	"github.com/towpath/towpath/internal/checkout"
+	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/executor"
 	"github.com/towpath/towpath/internal/executor/executortest"
 	"github.com/towpath/towpath/internal/executor/local"
@@ -63,6 +68,157 @@ func TestContractInSandbox(t *testing.T) {
 	})
 }
 
+// sandboxFixture has an executor of sandboxes.
+type sandboxFixture struct {
+	store *mem.Store
+	dir   string
+	*local.Executor
+}
+
+func newSandboxFixture(tb testing.TB) *sandboxFixture {
+	tb.Helper()
+	f := &sandboxFixture{store: mem.New(), dir: tb.TempDir()}
+	f.Executor = newSandboxed(tb, f.store, f.dir, time.Minute)
+	return f
+}
+
+func (f *sandboxFixture) action(tb testing.TB, c executor.Command) executor.Action {
+	tb.Helper()
+	root, err := tree.NewBuilder(f.store).Build(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	a, err := executor.NewAction(c, root, executor.Platform(local.Sandbox))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return a
+}
+
+func (f *sandboxFixture) sh(tb testing.TB, script string, outputs ...string) executor.Action {
+	tb.Helper()
+	return f.action(tb, executor.Command{Args: []string{"sh", "-c", script}, Outputs: outputs})
+}
+
+// TestLimits holds that limits are held, where tow may make groups by those, and that the one that was met is named there.
+func TestLimits(t *testing.T) {
+	nobody.Run(t)
+	f := newSandboxFixture(t)
+	grouped := len(f.Gaps()) == 0
+	if os.Getuid() == 0 && !grouped {
+		t.Logf("root may not make groups: %v", f.Gaps())
+	}
+	for _, test := range []struct {
+		script   string
+		limits   executor.Limits
+		exceeded string
+	}{
+		{"head -c 300000000 /dev/zero | tail -c 200000000 >/dev/null", executor.Limits{MemoryBytes: 64 << 20}, "memory"},
+		{"for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done; kill 0", executor.Limits{PIDs: 4}, "pids"},
+	} {
+		result, err := f.Execute(t.Context(), f.sh(t, "set -e; "+test.script), executor.Options{Limits: test.limits})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if result.ExitCode == 0 || grouped && result.Exceeded != test.exceeded {
+			t.Errorf("%s: %+v, want %s exceeded", test.script, result, test.exceeded)
+		}
+		if result, err = f.Execute(t.Context(), f.sh(t, "true"), executor.Options{Limits: test.limits}); err != nil || !result.Accepted || result.Exceeded != "" {
+			t.Errorf("within %+v: %+v, %v", test.limits, result, err)
+		}
+	}
+	result, err := f.Execute(t.Context(), f.sh(t, "nproc"), executor.Options{Limits: executor.Limits{CPUs: 0.5}})
+	if err != nil || !result.Accepted {
+		t.Errorf("half a processor: %+v, %v", result, err)
+	}
+}
+
+// TestHelperIsKilled holds that a step whose sandbox dies is no failure of the step, and that the next has another.
+func TestHelperIsKilled(t *testing.T) {
+	nobody.Run(t)
+	f := newSandboxFixture(t)
+	r, w := io.Pipe()
+	ended := make(chan error, 1)
+	a := f.sh(t, "echo started; while :; do sleep 1000; done")
+	go func() {
+		_, err := f.Execute(t.Context(), a, executor.Options{Stdout: w})
+		ended <- err
+	}()
+	if _, err := io.ReadFull(r, make([]byte, len("started"))); err != nil {
+		t.Fatal(err)
+	}
+	go io.Copy(io.Discard, r)
+	for _, pid := range helpers(t) {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	}
+	err := <-ended
+	if _, ok := errors.AsType[*executor.InfrastructureError](err); !ok {
+		t.Errorf("the error is %v, want an InfrastructureError", err)
+	}
+	result, err := f.Execute(t.Context(), f.sh(t, "true"), executor.Options{})
+	if err != nil || !result.Accepted {
+		t.Errorf("the next: %+v, %v", result, err)
+	}
+}
+
+// helpers returns the numbers of the processes that this one has started as helpers.
+func helpers(t *testing.T) []int {
+	t.Helper()
+	lists, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []int
+	for _, list := range lists {
+		content, err := os.ReadFile(list)
+		if err != nil {
+			continue // a thread that has ended
+		}
+		for _, field := range strings.Fields(string(content)) {
+			cmdline, err := os.ReadFile("/proc/" + field + "/cmdline")
+			if pid, _ := strconv.Atoi(field); err == nil && strings.HasPrefix(string(cmdline), "tow-sandbox") {
+				out = append(out, pid)
+			}
+		}
+	}
+	if len(out) == 0 {
+		t.Fatal("there is no helper")
+	}
+	return out
+}
+
+// TestTools holds that a program outside of the toolchain is there where it is declared, with what is installed with it, and nowhere else.
+func TestTools(t *testing.T) {
+	if nobody.Run(t); os.Getuid() != 0 {
+		return // nobody has a folder that is neither temporary nor the system's
+	}
+	prefix, err := os.MkdirTemp("/opt", "tow-test-") //nolint:usetesting // a step has a /tmp of its own
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(prefix) })
+	for name, content := range map[string]string{"bin/tool": "#!/bin/sh\ncat \"$(dirname \"$0\")/../lib/data\"", "lib/data": "installed"} {
+		path := filepath.Join(prefix, name)
+		if err := errors.Join(os.Chmod(prefix, 0o755), os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := newSandboxFixture(t)
+	tool := filepath.Join(prefix, "bin", "tool")
+	c := executor.Command{Args: []string{tool}}
+	_, err = f.Execute(t.Context(), f.action(t, c), executor.Options{})
+	if _, ok := errors.AsType[*executor.CommandNotFoundError](err); !ok {
+		t.Errorf("undeclared: the error is %v, want a CommandNotFoundError", err)
+	}
+	c.Tools = []executor.Tool{{Name: "tool", Path: tool, Digest: digest.OfBytes([]byte("tool"))}}
+	var out strings.Builder
+	if _, err := f.Execute(t.Context(), f.action(t, c), executor.Options{Stdout: &out}); err != nil || out.String() != "installed" {
+		t.Errorf("declared: it prints %q, %v", out.String(), err)
+	}
+}
+
 func BenchmarkExecuteInSandbox(b *testing.B) {
 	store := mem.New()
 	e := newSandboxed(b, store, b.TempDir(), time.Minute)
@@ -79,19 +235,4 @@ func BenchmarkExecuteInSandbox(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-}
-
-func TestShellTry(t *testing.T) {
-	store := mem.New()
-	e := newSandboxed(t, store, t.TempDir(), time.Minute)
-	root, err := tree.NewBuilder(store).Build(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := executor.NewAction(executor.Command{Args: []string{"/bin/true"}}, root, executor.Platform(local.Sandbox))
-	if err != nil {
-		t.Fatal(err)
-	}
-	code, err := e.Shell(t.Context(), a, nil, executor.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
-	t.Log(code, err)
 }

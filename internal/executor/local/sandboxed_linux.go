@@ -31,13 +31,20 @@ func (e *Executor) executeInSandbox(ctx context.Context, a executor.Action, o ex
 	}
 	defer e.work.release(w)
 	spec.Upper, spec.Work, spec.Home, spec.Tmp = w.root, w.overlay, w.home, w.tmp
-	spec.Limits = limitsOf(o.Limits)
-	result, printed, workspace, err := e.runInSandbox(ctx, spec, o)
+	group, err := e.limit(spec, o.Limits)
+	if err != nil {
+		return executor.Result{}, &executor.InfrastructureError{Op: "limit the command", Err: err}
+	}
+	defer group.Close() // it is removed by the next who looks otherwise
+	result, printed, workspace, err := e.runInSandbox(ctx, spec, o, group)
 	if workspace != nil {
 		defer workspace.Close()
 	}
 	if err != nil {
 		return result, e.sandboxError(a, err)
+	}
+	if !o.Accepts(result.ExitCode) || result.Signal != "" {
+		result.Exceeded = exceededOf(group, result.Exceeded)
 	}
 	return e.capture(ctx, a, o, fmt.Sprintf("/proc/self/fd/%d", workspace.Fd()), result, printed)
 }
@@ -77,25 +84,50 @@ func programs(a executor.Action) []string {
 	return out
 }
 
-func limitsOf(l executor.Limits) sandbox.Limits {
-	out := sandbox.Limits{FileBytes: l.OutputBytes}
-	if l.MemoryBytes > 0 {
-		out.MemoryBytes = l.MemoryBytes
+// limit makes the group that holds the limits of a command, and has each of its processes held to those that no group can hold.
+func (e *Executor) limit(s *sandbox.Spec, l executor.Limits) (*sandbox.Group, error) {
+	s.Limits.FileBytes = l.OutputBytes
+	if l.CPUs == 0 && l.MemoryBytes == 0 && l.PIDs == 0 {
+		return &sandbox.Group{}, nil
 	}
-	out.Processes = l.PIDs
-	out.CPUs = int(math.Ceil(l.CPUs))
-	return out
+	group, err := e.groups().New(sandbox.GroupLimits{CPUs: l.CPUs, MemoryBytes: l.MemoryBytes, PIDs: l.PIDs})
+	if err != nil {
+		return nil, err
+	}
+	if !group.Holds("memory") {
+		s.Limits.MemoryBytes = l.MemoryBytes
+	}
+	if !group.Holds("pids") {
+		s.Limits.Processes = l.PIDs
+	}
+	if !group.Holds("cpu") {
+		s.Limits.CPUs = int(math.Ceil(l.CPUs))
+	}
+	return group, nil
+}
+
+// exceededOf names the limit that a command that has failed has met, where none is known yet.
+func exceededOf(group *sandbox.Group, known string) string {
+	switch {
+	case known != "":
+		return known
+	case group.OutOfMemory():
+		return "memory"
+	case group.OutOfPIDs():
+		return "pids"
+	}
+	return ""
 }
 
 // runInSandbox runs a command. The workspace is not nil where there is no error.
-func (e *Executor) runInSandbox(ctx context.Context, spec *sandbox.Spec, o executor.Options) (executor.Result, int64, *os.File, error) {
+func (e *Executor) runInSandbox(ctx context.Context, spec *sandbox.Spec, o executor.Options, group *sandbox.Group) (executor.Result, int64, *os.File, error) {
 	streaming, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	streams, out, err := connect(o, stop)
 	if err != nil {
 		return executor.Result{}, 0, nil, &executor.InfrastructureError{Op: "connect the command", Err: err}
 	}
-	p, err := e.startInSandbox(spec, out)
+	p, err := e.startInSandbox(spec, out, group)
 	streams.started()
 	if err != nil {
 		streams.finish()
@@ -118,7 +150,7 @@ func (e *Executor) runInSandbox(ctx context.Context, spec *sandbox.Spec, o execu
 	return result, streams.printed.Load(), ended.Workspace, err
 }
 
-func (e *Executor) startInSandbox(spec *sandbox.Spec, out ends) (*sandbox.Process, error) {
+func (e *Executor) startInSandbox(spec *sandbox.Spec, out ends, group *sandbox.Group) (*sandbox.Process, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, &executor.InfrastructureError{Op: "connect the command", Err: err}
@@ -131,7 +163,7 @@ func (e *Executor) startInSandbox(spec *sandbox.Spec, out ends) (*sandbox.Proces
 	if out.stderr != nil {
 		stdio[2] = out.stderr
 	}
-	return e.sandbox.Start(spec, stdio, nil)
+	return e.sandbox.Start(spec, stdio, group.Files())
 }
 
 // watch ends a command when ctx ends, until the function that it returns is called, which tells whether that was so.
@@ -206,28 +238,41 @@ func (e *Executor) shellInSandbox(ctx context.Context, a executor.Action, args [
 	if err != nil {
 		return 0, err
 	}
-	switch {
-	case len(args) > 0:
-		a.Args = args
-		spec.Args, spec.Programs = args, programs(a)
-	default:
-		spec.Args, spec.Programs = []string{"sh"}, nil
-		for _, name := range shells() {
-			spec.Programs = append(spec.Programs, "/bin/"+name)
-		}
-	}
 	spec.Upper, spec.Work, spec.Home, spec.Tmp = w.root, w.overlay, w.home, w.tmp
 	spec.Terminal, spec.Env = wires.terminal, append(spec.Env, wires.env()...)
-	p, err := e.sandbox.Start(spec, wires.stdio, nil)
-	wires.started()
+	tries := [][]string{args}
+	if len(args) == 0 {
+		tries = nil
+		for _, name := range shells() {
+			tries = append(tries, []string{"/bin/" + name})
+		}
+	}
+	var code int
+	for _, args := range tries {
+		a.Args = args
+		spec.Args, spec.Programs = args, programs(a)
+		code, err = e.runShell(ctx, spec, wires)
+		var none *sandbox.ExecError
+		if !errors.As(err, &none) {
+			break
+		}
+	}
 	if err != nil {
 		return 0, e.sandboxError(a, err)
+	}
+	return code, nil
+}
+
+func (e *Executor) runShell(ctx context.Context, spec *sandbox.Spec, wires *wires) (int, error) {
+	p, err := e.sandbox.Start(spec, wires.stdio, nil)
+	if err != nil {
+		return 0, err
 	}
 	stop := context.AfterFunc(ctx, p.Kill)
 	defer stop()
 	ended, err := p.Wait()
 	if err != nil {
-		return 0, e.sandboxError(a, err)
+		return 0, err
 	}
 	ended.Workspace.Close()
 	if ctx.Err() != nil {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+
+	"github.com/towpath/towpath/internal/cas"
 )
 
 // workDir is a folder for workspaces that processes share. Each of them has a subfolder there, its session, whose lock it
@@ -16,6 +18,8 @@ import (
 type workDir struct {
 	session string
 	lock    *os.File
+
+	unusable error // why there can be no workspaces
 
 	owner   int  // of the folders of a workspace, -1 for who makes them
 	overlay bool // a workspace has a folder for the use of the system
@@ -42,7 +46,16 @@ func (w *workspace) folders() []string {
 
 const lockName = "lock"
 
+// openWorkDir opens the folder dir. Where it cannot be written to that is told by acquire: who finds all results in a read-only cache runs nothing.
 func openWorkDir(dir string) (*workDir, error) {
+	w, err := makeWorkDir(dir)
+	if err != nil && (cas.IsReadOnly(err) || cas.IsFull(err)) {
+		return &workDir{session: filepath.Join(dir, "none"), unusable: cas.Writing(dir, err), owner: -1}, nil
+	}
+	return w, err
+}
+
+func makeWorkDir(dir string) (*workDir, error) {
 	// Commands learn the names of their folders, and must not have to know where links lead.
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -115,6 +128,9 @@ func removeDead(dir string) error {
 // large ext4 file systems making the four of them takes as long as starting a process twice (0.6 ms each, measured with 264
 // GB).
 func (d *workDir) acquire() (*workspace, error) {
+	if d.unusable != nil {
+		return nil, d.unusable
+	}
 	d.mu.Lock()
 	if n := len(d.free); n > 0 {
 		w := d.free[n-1]
@@ -192,6 +208,9 @@ func (w *workspace) clear() bool {
 }
 
 func (d *workDir) close() error {
+	if d.unusable != nil {
+		return nil
+	}
 	if err := d.lock.Close(); errors.Is(err, fs.ErrClosed) {
 		return nil
 	}

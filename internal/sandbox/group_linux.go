@@ -1,0 +1,256 @@
+//go:build linux
+
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// The controllers of control groups that a Group uses.
+const (
+	cpuController    = "cpu"
+	memoryController = "memory"
+	pidsController   = "pids"
+	groupPrefix      = "tow-"
+	cpuPeriod        = 100_000 // microseconds
+)
+
+func controllers() []string { return []string{cpuController, memoryController, pidsController} }
+
+// Groups make control groups, which hold what a command and all that it starts use together. It is for the methods of one process; they
+// are safe for concurrent use.
+type Groups struct {
+	parents map[string]parent // by controller, where this process may make groups
+	last    atomic.Uint64
+}
+
+// parent is where groups are made.
+type parent struct {
+	dir     string
+	unified bool // version 2: all controllers are in one hierarchy
+}
+
+// OpenGroups finds out where this process may make control groups, and removes what dead processes have left there.
+func OpenGroups() *Groups {
+	g := &Groups{parents: findParents()}
+	for _, p := range g.parents {
+		sweepGroups(p.dir)
+	}
+	return g
+}
+
+// Missing returns which of "cpu", "memory" and "pids" cannot be held for a command as a whole.
+func (g *Groups) Missing() []string {
+	var out []string
+	for _, c := range controllers() {
+		if _, ok := g.parents[c]; !ok {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func findParents() map[string]parent {
+	out := map[string]parent{}
+	content, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return out
+	}
+	for line := range strings.Lines(string(content)) {
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(fields) != 3 {
+			continue
+		}
+		for name := range strings.SplitSeq(fields[1], ",") {
+			dir := filepath.Join("/sys/fs/cgroup", name, fields[2])
+			switch {
+			case name == "":
+				findUnified(dir, out)
+			case slices.Contains(controllers(), name) && unix.Access(dir, unix.W_OK) == nil && isFile(dir+"/cgroup.procs"):
+				out[name] = parent{dir: dir}
+			}
+		}
+	}
+	return out
+}
+
+func isFile(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// findUnified looks at the group of this process and at the one above it: a group that has processes cannot have others below it that
+// are limited, except for the first of all.
+func findUnified(own string, out map[string]parent) {
+	for _, dir := range []string{own, filepath.Dir(own)} {
+		if unix.Access(dir, unix.W_OK) != nil || unix.Access(dir+"/cgroup.procs", unix.W_OK) != nil {
+			continue
+		}
+		enabled, err := os.ReadFile(dir + "/cgroup.subtree_control")
+		if err != nil {
+			continue
+		}
+		for _, c := range controllers() {
+			_, taken := out[c]
+			on := slices.Contains(strings.Fields(string(enabled)), c) || os.WriteFile(dir+"/cgroup.subtree_control", []byte("+"+c), 0) == nil
+			if !taken && on {
+				out[c] = parent{dir, true}
+			}
+		}
+	}
+}
+
+// sweepGroups removes the groups of processes that are dead. What is in use cannot be removed.
+func sweepGroups(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, entry := range entries {
+		rest, ok := strings.CutPrefix(entry.Name(), groupPrefix)
+		if !ok {
+			continue
+		}
+		number, _, _ := strings.Cut(rest, "-")
+		pid, err := strconv.Atoi(number)
+		if err == nil && pid != os.Getpid() && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			_ = unix.Rmdir(filepath.Join(dir, entry.Name()))
+		}
+	}
+}
+
+// GroupLimits are held for a command and all that it starts together. Zero is none.
+type GroupLimits struct {
+	CPUs        float64
+	MemoryBytes int64
+	PIDs        int64
+}
+
+// Group is a control group, or several with one controller each.
+type Group struct {
+	dirs  map[string]string // by controller
+	files []*os.File
+}
+
+// New makes a group that holds those limits that can be held; Holds tells which.
+func (g *Groups) New(l GroupLimits) (*Group, error) {
+	group := &Group{dirs: map[string]string{}}
+	name := fmt.Sprintf("%s%d-%d", groupPrefix, os.Getpid(), g.last.Add(1))
+	for _, c := range []struct {
+		name string
+		want bool
+	}{{cpuController, l.CPUs > 0}, {memoryController, l.MemoryBytes > 0}, {pidsController, l.PIDs > 0}} {
+		p, ok := g.parents[c.name]
+		if !c.want || !ok {
+			continue
+		}
+		if err := group.add(filepath.Join(p.dir, name), c.name, settings(c.name, p.unified, l)); err != nil {
+			return nil, errors.Join(fmt.Errorf("make a control group: %w", err), group.Close())
+		}
+	}
+	return group, nil
+}
+
+// setting is a file of a group and what is to be written to it.
+type setting struct {
+	file, value string
+	optional    bool
+}
+
+func settings(controller string, unified bool, l GroupLimits) []setting {
+	memory, pids := strconv.FormatInt(l.MemoryBytes, 10), strconv.FormatInt(l.PIDs, 10)
+	quota := strconv.FormatInt(max(int64(l.CPUs*cpuPeriod), 1000), 10)
+	switch {
+	case controller == pidsController:
+		return []setting{{"pids.max", pids, false}}
+	case controller == memoryController && unified:
+		return []setting{{"memory.max", memory, false}, {"memory.swap.max", "0", true}}
+	case controller == memoryController:
+		return []setting{{"memory.limit_in_bytes", memory, false}, {"memory.memsw.limit_in_bytes", memory, true}}
+	case unified:
+		return []setting{{"cpu.max", fmt.Sprintf("%s %d", quota, cpuPeriod), false}}
+	}
+	return []setting{{"cpu.cfs_period_us", strconv.Itoa(cpuPeriod), false}, {"cpu.cfs_quota_us", quota, false}}
+}
+
+func (g *Group) add(dir, controller string, settings []setting) error {
+	known := false
+	for _, other := range g.dirs {
+		known = known || other == dir
+	}
+	if !known {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+		g.dirs[controller] = dir
+		f, err := os.OpenFile(dir+"/cgroup.procs", os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		g.files = append(g.files, f)
+	}
+	g.dirs[controller] = dir
+	for _, s := range settings {
+		if err := os.WriteFile(filepath.Join(dir, s.file), []byte(s.value), 0); err != nil && !s.optional {
+			return err
+		}
+	}
+	return nil
+}
+
+// Files are the lists of processes, for Sandbox.Start.
+func (g *Group) Files() []*os.File { return g.files }
+
+// Holds tells whether the group has the limits of a controller.
+func (g *Group) Holds(controller string) bool { return g.dirs[controller] != "" }
+
+// OutOfMemory tells whether a process was killed since there was no memory for it.
+func (g *Group) OutOfMemory() bool {
+	dir := g.dirs[memoryController]
+	return dir != "" && (counter(dir+"/memory.events", "oom_kill") > 0 || counter(dir+"/memory.oom_control", "oom_kill") > 0)
+}
+
+// OutOfPIDs tells whether a process could not be started since there were too many.
+func (g *Group) OutOfPIDs() bool {
+	dir := g.dirs[pidsController]
+	return dir != "" && counter(dir+"/pids.events", "max") > 0
+}
+
+// counter returns the number behind a name in a file of such lines, 0 where there is none.
+func counter(path, name string) int64 {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(content)) {
+		if fields := strings.Fields(line); len(fields) == 2 && fields[0] == name {
+			n, _ := strconv.ParseInt(fields[1], 10, 64)
+			return n
+		}
+	}
+	return 0
+}
+
+// Close removes the group, in which nothing may be running.
+func (g *Group) Close() error {
+	var errs []error
+	for _, f := range g.files {
+		errs = append(errs, f.Close())
+	}
+	for _, dir := range g.dirs {
+		if err := unix.Rmdir(dir); err != nil && err != unix.ENOENT {
+			errs = append(errs, fmt.Errorf("remove the control group %s: %w", dir, err))
+		}
+	}
+	g.dirs, g.files = nil, nil
+	return errors.Join(errs...)
+}
