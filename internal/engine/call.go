@@ -69,10 +69,7 @@ func (r *run) callFunction(ctx context.Context, n *node) (json.RawMessage, error
 	if err != nil {
 		return nil, err
 	}
-	rec := stageRecord{
-		Value: value, Reads: r.p.session.Late(result), Tools: calling.toolsUsed(), Run: r.rec.id, Duration: r.e.c.Now().Sub(n.began),
-	}
-	return value, r.store(n, rec)
+	return value, r.store(n, value, late{Reads: r.p.session.Late(result), Tools: calling.toolsUsed()})
 }
 
 // accept checks what a function returned: that it is what the plan says, and that all it refers to is in the store.
@@ -127,15 +124,17 @@ func (r *run) storeKey(ctx context.Context, n *node) error {
 }
 
 // store has the result of a node recorded. Effects have no key and are never recorded.
-func (r *run) store(n *node, rec stageRecord) error {
+func (r *run) store(n *node, value json.RawMessage, l late) error {
 	if n.stage.Effect() {
 		return nil
 	}
-	b, err := json.Marshal(rec)
-	if err == nil {
-		err = actioncache.Check(actioncache.Stage, b)
+	rec := stageRecord{Value: value, Run: r.rec.id, Duration: r.e.c.Now().Sub(n.began)}
+	var err error
+	if rec.Late, err = l.encode(); err != nil {
+		return fmt.Errorf("record the result of stage %s: %w", n.name, err)
 	}
-	if err != nil {
+	b := rec.encode()
+	if err := actioncache.Check(actioncache.Stage, b); err != nil {
 		return fmt.Errorf("record the result of stage %s: %w", n.name, err)
 	}
 	r.ops.commits.add(actioncache.Stage, n.probed.key, b)

@@ -8,29 +8,15 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
-	"time"
 
 	"github.com/towpath/towpath/internal/actioncache"
 	"github.com/towpath/towpath/internal/cas"
 	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/plan"
-	"github.com/towpath/towpath/internal/session"
 	"github.com/towpath/towpath/internal/tree"
 	"github.com/towpath/towpath/protocol"
 )
-
-// stageRecord is a stage's result in the action cache.
-type stageRecord struct {
-	// Value is what the stage returned, in canonical JSON.
-	Value json.RawMessage `json:"value"`
-	// Reads and Tools are what the stage turned out to depend on besides its key. A result is used only while they are as they were.
-	Reads session.Reads `json:"reads"`
-	Tools []toolUse     `json:"tools,omitempty"`
-	// Run is the run that made the result; its history has the log.
-	Run      string        `json:"run"`
-	Duration time.Duration `json:"duration_ns"`
-}
 
 // probed is what is known of a node before it is called.
 type probed struct {
@@ -89,8 +75,8 @@ func (e *Engine) lookUp(ctx context.Context, n *node, in map[string]json.RawMess
 		out.reasons = why.changed(ctx, n.name, out.key, key)
 		return out, nil
 	}
-	var rec stageRecord
-	if err := json.Unmarshal(value, &rec); err != nil {
+	rec, err := decodeStage(value)
+	if err != nil {
 		out.reasons = []event.Reason{{Kind: event.ReasonResult, Text: "its stored result cannot be read"}}
 		return out, nil
 	}
@@ -120,17 +106,9 @@ func effectRuns() event.Reason {
 
 // unusable tells why a result that was found cannot be used, or nil.
 func (e *Engine) unusable(ctx context.Context, rec *stageRecord, p *prepared, present *presence) (*event.Reason, error) {
-	name, err := p.session.Changed(ctx, rec.Reads)
-	if err != nil {
-		return nil, err
-	}
-	if name != "" {
-		return &event.Reason{Kind: event.ReasonFile, Subject: name, Text: fmt.Sprintf("%s changed, which was read while it ran", name)}, nil
-	}
-	for _, t := range rec.Tools {
-		if now, err := e.tools.find(ctx, t.Name, t.Search); err != nil || now != t {
-			return &event.Reason{Kind: event.ReasonTool, Subject: t.Name, Text: fmt.Sprintf("the tool %s changed", t.Name)}, nil
-		}
+	reason, err := present.lates.check(rec.Late, func(text string) (*event.Reason, error) { return e.changedLate(ctx, text, p) })
+	if err != nil || reason != nil {
+		return reason, err
 	}
 	artifacts, err := plan.Artifacts(rec.Value)
 	if err != nil {
@@ -143,15 +121,40 @@ func (e *Engine) unusable(ctx context.Context, rec *stageRecord, p *prepared, pr
 	return &event.Reason{Kind: event.ReasonResult, Subject: missing, Text: fmt.Sprintf("its output %s is not in the store any more", missing)}, nil
 }
 
-// presence checks whether artifacts are in the store, each once for a run.
+// changedLate tells what of what a stage turned out to depend on is not as it was any more, or nil.
+func (e *Engine) changedLate(ctx context.Context, text string, p *prepared) (*event.Reason, error) {
+	l, err := decodeLate(text)
+	if err != nil {
+		return &event.Reason{Kind: event.ReasonResult, Text: "its stored result cannot be read"}, nil
+	}
+	name, err := p.session.Changed(ctx, l.Reads)
+	if err != nil {
+		return nil, err
+	}
+	if name != "" {
+		return &event.Reason{Kind: event.ReasonFile, Subject: name, Text: fmt.Sprintf("%s changed, which was read while it ran", name)}, nil
+	}
+	for _, t := range l.Tools {
+		if now, err := e.tools.find(ctx, t.Name, t.Search); err != nil || now != t {
+			return &event.Reason{Kind: event.ReasonTool, Subject: t.Name, Text: fmt.Sprintf("the tool %s changed", t.Name)}, nil
+		}
+	}
+	return nil, nil
+}
+
+// presence checks whether what results refer to is as it was: artifacts in the store, and what stages turned out to depend on, each once for a run.
 type presence struct {
 	store cas.Store
 
 	mu   sync.Mutex
 	dirs map[digest.Digest]bool
+
+	lates lates
 }
 
-func newPresence(s cas.Store) *presence { return &presence{store: s, dirs: map[digest.Digest]bool{}} }
+func newPresence(s cas.Store) *presence {
+	return &presence{store: s, dirs: map[digest.Digest]bool{}, lates: lates{known: map[string]*lateChecked{}}}
+}
 
 // missing names the first artifact that is not wholly in the store.
 func (p *presence) missing(ctx context.Context, artifacts []plan.Artifact) (string, error) {

@@ -19,8 +19,8 @@ func References(kind actioncache.Kind, value []byte) (files, directories []diges
 		}
 		return []digest.Digest{rec.Stdout, rec.Stderr}, []digest.Digest{rec.Root}, nil
 	}
-	var rec stageRecord
-	if err := json.Unmarshal(value, &rec); err != nil {
+	rec, err := decodeStage(value)
+	if err != nil {
 		return nil, nil, fmt.Errorf("read the result of a stage: %w", err)
 	}
 	artifacts, err := plan.Artifacts(rec.Value)

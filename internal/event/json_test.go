@@ -76,3 +76,64 @@ func TestNoEventIsForgotten(t *testing.T) {
 		t.Errorf("%d events are sealed, %d are tested", sealed, len(seen))
 	}
 }
+
+// What is written without encoding/json is what encoding/json writes.
+func TestAppendedAsEncoded(t *testing.T) {
+	type header struct {
+		Schema int       `json:"schema,omitempty"`
+		Seq    int64     `json:"seq"`
+		Time   time.Time `json:"time"`
+		Run    string    `json:"run"`
+		Type   string    `json:"type"`
+	}
+	type cached struct {
+		header
+		StageCached
+	}
+	type finished struct {
+		header
+		StageFinished
+		Value json.RawMessage `json:"value,omitempty"`
+	}
+	for _, name := range []string{"", "a", "a b", `a"b\`, "a<b>&", "é", "\u2028", "\x00\x1f\x7f", "a\xffb"} {
+		for seq := range int64(2) {
+			at := time.Date(2026, 1, 2, 3, 4, 5, int(seq)*1000, time.UTC)
+			text, err := json.Marshal(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := header{Schema: int(seq), Seq: seq, Time: at, Run: name}
+			c := StageCached{Stage: name, Key: name, From: name, Saved: 7}
+			f := StageFinished{Stage: name, Outcome: Cached, Key: name, Duration: 7, Because: name, Value: []byte(`{"a":[1,2.5,` + string(text) + `]}`)}
+			bare := StageFinished{Stage: name, Outcome: Skipped}
+			for e, want := range map[Event]any{
+				&c: cached{h, c}, &f: finished{h, f, f.Value}, &bare: finished{h, bare, nil},
+			} {
+				var r Record
+				switch e := e.(type) {
+				case *StageCached:
+					r = Record{seq, at, name, *e}
+					w := want.(cached)
+					w.header.Type = "stage.cached"
+					want = w
+				case *StageFinished:
+					r = Record{seq, at, name, *e}
+					w := want.(finished)
+					w.header.Type = "stage.finished"
+					want = w
+				}
+				got, err := r.AppendJSON(nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				wanted, err := json.Marshal(want)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if string(got) != string(wanted) {
+					t.Errorf("%q:\n%s\nwant:\n%s", name, got, wanted)
+				}
+			}
+		}
+	}
+}

@@ -3,6 +3,7 @@ package plan
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/towpath/towpath/internal/digest"
@@ -62,14 +63,17 @@ func (k Key) Document() []byte {
 
 // appendString appends s as canonical JSON. Names are checked to be valid text long before they get here.
 func appendString(b []byte, s string) []byte {
-	c, _ := protocol.Canonical(s) // what is no text is replaced, so that this cannot fail
-	return append(b, c...)
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			text, _ := protocol.Canonical(s) // what is no text is replaced, so that this cannot fail
+			return append(b, text...)
+		}
+	}
+	b = append(append(b, '"'), s...)
+	return append(b, '"')
 }
 
-func appendInt(b []byte, n int) []byte {
-	c, _ := json.Marshal(n)
-	return append(b, c...)
-}
+func appendInt(b []byte, n int) []byte { return strconv.AppendInt(b, int64(n), 10) }
 
 // ParseKey reads a document.
 func ParseKey(document []byte) (Key, error) {

@@ -270,11 +270,42 @@ func Artifacts(raw json.RawMessage) ([]Artifact, error) {
 	if !bytes.Contains(raw, []byte(`"$`)) {
 		return nil, nil
 	}
+	if a, ok := oneArtifact(string(raw)); ok {
+		return []Artifact{a}, nil
+	}
 	v, err := decodeValue(raw)
 	if err != nil {
 		return nil, err
 	}
 	return appendArtifacts(nil, v, ""), nil
+}
+
+// oneArtifact reads a value that is a file or a directory and nothing else, as most are. It knows only names that are written as they are.
+func oneArtifact(raw string) (Artifact, bool) {
+	if rest, ok := strings.CutPrefix(raw, `{"$directory":{"digest":"`); ok {
+		text, ok := strings.CutSuffix(rest, `"}}`)
+		d, err := digest.Parse(text)
+		return Artifact{Directory: true, Digest: d}, ok && err == nil
+	}
+	rest, ok := strings.CutPrefix(raw, `{"$file":{"digest":"`)
+	text, rest, ok2 := strings.Cut(rest, `","executable":`)
+	executable, rest, ok3 := strings.Cut(rest, `,"name":"`)
+	name, ok4 := strings.CutSuffix(rest, `"}}`)
+	if !ok || !ok2 || !ok3 || !ok4 || executable != "true" && executable != "false" || !plainName(name) {
+		return Artifact{}, false
+	}
+	d, err := digest.Parse(text)
+	return Artifact{Name: name, Executable: executable == "true", Digest: d}, err == nil
+}
+
+// plainName tells whether a file can have the name, and JSON has it as it is.
+func plainName(name string) bool {
+	for _, c := range []byte(name) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' || c == '/' {
+			return false
+		}
+	}
+	return name != "" && name != "." && name != ".."
 }
 
 func appendArtifacts(out []Artifact, v any, path string) []Artifact {

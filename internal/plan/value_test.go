@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -113,5 +114,33 @@ func TestArtifactsReportWhatIsNoJSON(t *testing.T) {
 	}
 	if got, err := plan.Artifacts(json.RawMessage(`[1,2]`)); err != nil || got != nil {
 		t.Errorf("Artifacts = %+v, %v", got, err)
+	}
+}
+
+// The short way for single artifacts says what the long one says.
+func TestOneArtifact(t *testing.T) {
+	d := digestOf("x").String()
+	for _, value := range []string{
+		`{"$file":{"digest":"` + d + `","executable":false,"name":"a.txt"}}`, `{"$file":{"digest":"` + d + `","executable":true,"name":"a b"}}`,
+		`{"$directory":{"digest":"` + d + `"}}`, `{"$file":{"digest":"` + d + `","executable":1,"name":"a"}}`,
+		`{"$file":{"digest":"` + d + `","executable":false,"name":"a/b"}}`, `{"$file":{"digest":"` + d + `","executable":false,"name":".."}}`,
+		`{"$file":{"digest":"` + d + `","executable":false,"name":""}}`, `{"$file":{"digest":"x","executable":false,"name":"a"}}`,
+		`{"$file":{"digest":"` + d + `","executable":false,"name":"\u00e9\\n"}}`, `{"$file":{"digest":"` + d + `","executable":false,"name":"a","z":{"b":"c"}}}`,
+		`{"$directory":{"digest":"` + d + `","z":"y"}}`, `{"a":{"$directory":{"digest":"` + d + `"}}}`,
+	} {
+		got, err := plan.Artifacts(json.RawMessage(value))
+		if err != nil {
+			t.Fatalf("%s: %v", value, err)
+		}
+		want, err := plan.Artifacts(json.RawMessage("[" + value + "]"))
+		if err != nil {
+			t.Fatalf("%s: %v", value, err)
+		}
+		for i := range want {
+			want[i].Path = strings.TrimPrefix(strings.TrimPrefix(want[i].Path, "[0]"), ".")
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %+v, want %+v", value, got, want)
+		}
 	}
 }

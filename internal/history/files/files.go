@@ -6,7 +6,6 @@ package files
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -261,7 +260,9 @@ type writer struct {
 	mu  sync.Mutex
 	f   *os.File
 	buf *bufio.Writer
-	err error
+	// line is where events are written before they go into buf.
+	line []byte
+	err  error
 }
 
 // Emit implements event.Sink. What steps print is left to the logs.
@@ -269,12 +270,12 @@ func (w *writer) Emit(r event.Record) {
 	if _, output := r.Event.(event.StepOutput); output {
 		return
 	}
-	b, err := json.Marshal(r)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	b, err := r.AppendJSON(w.line[:0])
 	if err == nil {
-		b = append(bytes.TrimRight(b, "\n"), '\n')
-		_, err = w.buf.Write(b)
+		w.line = append(b, '\n')
+		_, err = w.buf.Write(w.line)
 	}
 	// What a person would look for after a crash is written through at once.
 	switch r.Event.(type) {
