@@ -33,6 +33,9 @@ func (e *DiskError) Hint() string {
 	return "a cache that is read-only serves results and takes no new ones: name another with --cache-dir or TOW_CACHE_DIR"
 }
 
+// IsReadOnly tells whether err says that something may not be written to, by this user or by anybody.
+func IsReadOnly(err error) bool { return errors.Is(err, fs.ErrPermission) || onReadOnlyDisk(err) }
+
 // Writing returns err, which happened while something was written below dir, as a *DiskError if it is one.
 func Writing(dir string, err error) error {
 	var known *DiskError
@@ -40,7 +43,7 @@ func Writing(dir string, err error) error {
 		return err
 	}
 	full := IsFull(err)
-	if full || isReadOnly(err) || errors.Is(err, fs.ErrPermission) {
+	if full || IsReadOnly(err) {
 		return &DiskError{Dir: dir, Full: full, Err: err}
 	}
 	return err

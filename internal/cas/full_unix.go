@@ -12,4 +12,4 @@ func IsFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-func isReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
+func onReadOnlyDisk(err error) bool { return errors.Is(err, syscall.EROFS) }

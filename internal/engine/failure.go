@@ -63,6 +63,8 @@ func Hint(err error) string {
 	switch {
 	case errors.As(err, &pe):
 		return pe.Hint
+	case diskHint(err) != "":
+		return diskHint(err)
 	case errors.As(err, &lost):
 		return "a function must not end its process; what it printed last is above"
 	case errors.As(err, &program):

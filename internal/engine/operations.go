@@ -170,7 +170,7 @@ func wireError(method string, err error) error {
 		output   *executor.OutputError
 		corrupt  *cas.CorruptError
 		blobGone *cas.NotFoundError
-		hint     string
+		hint     = diskHint(err)
 		code     = protocol.CodeInternal
 	)
 	switch {
