@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/towpath/towpath/internal/actioncache"
-	"github.com/towpath/towpath/internal/cas"
 	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/executor"
@@ -212,19 +211,13 @@ func (s *step) execute(ctx context.Context) (any, error) {
 		ExitCode: res.ExitCode, Stdout: outDigest, Stderr: errDigest, Entries: res.Entries, Root: res.Root, Duration: res.Duration, Run: s.o.run.rec.id,
 	}
 	// What has ended well is kept, also when the run is being stopped.
-	return result(rec, false), s.record(context.WithoutCancel(ctx), rec)
+	return result(rec, false), s.record(rec)
 }
 
 // record has the result of the step recorded.
-func (s *step) record(ctx context.Context, rec stepRecord) error {
+func (s *step) record(rec stepRecord) error {
 	if s.c.node.stage.Effect() {
 		return nil
-	}
-	actionBytes, commandBytes, _ := s.action.Encode()
-	for _, b := range [][]byte{actionBytes, commandBytes} {
-		if _, err := cas.PutBytes(ctx, s.o.e.c.Store, b); err != nil {
-			return fmt.Errorf("store a step: %w", err)
-		}
 	}
 	b, err := json.Marshal(rec)
 	if err != nil {

@@ -81,7 +81,7 @@ func TestARunOnAScreen(t *testing.T) {
 		"✓ test     4.2 s",
 		"warning: the lockfile is older than pyproject.toml",
 		"hint: run uv lock",
-		"✓ publish  380 ms",
+		`✓ publish  380 ms     = {"url":"a.invalid"}`,
 		"● 2 cached: env, lint",
 		"ok: 3 ran, 2 cached, 4.2 s (saved 3.0 s)")
 }
@@ -115,7 +115,7 @@ func TestAFailureOnAScreen(t *testing.T) {
 func TestVerboseShowsOutput(t *testing.T) {
 	th := newTheater(t, 60, 40, Options{Verbose: true, ASCII: true})
 	th.play(uitest.Success()...)
-	for _, want := range []string{"= env      cached     saved 2.1 s", "  test    | $ pytest -q 'a b'", "  wheel   | 100%", "+ publish  380 ms"} {
+	for _, want := range []string{"= env      cached     saved 2.1 s", "  test    | $ pytest -q 'a b'", "  wheel   | 100%", `+ publish  380 ms     = {"url":"a.invalid"}`} {
 		if !slices.Contains(th.vt.screen(), want) {
 			t.Errorf("no line %q in\n%s", want, strings.Join(th.vt.screen(), "\n"))
 		}

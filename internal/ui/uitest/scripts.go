@@ -70,7 +70,7 @@ func Success() []event.Event {
 		ended("test", event.Succeeded, 4200*time.Millisecond),
 		event.Warning{Message: "the lockfile is older than pyproject.toml", Hint: "run uv lock"},
 		started("publish", "effects always run"),
-		event.StageFinished{Stage: "publish", Outcome: event.Succeeded, Duration: 380 * time.Millisecond, Value: []byte(`{"url":"https://example.invalid/app"}`)},
+		event.StageFinished{Stage: "publish", Outcome: event.Succeeded, Duration: 380 * time.Millisecond, Value: []byte(`{"url":"a.invalid"}`)},
 		event.RunFinished{Outcome: event.Succeeded, Duration: 4200 * time.Millisecond, Succeeded: 3, Cached: 2, Saved: 3 * time.Second},
 	)
 }
