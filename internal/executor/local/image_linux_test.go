@@ -1,0 +1,109 @@
+package local_test
+
+import (
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/towpath/towpath/internal/cas"
+	"github.com/towpath/towpath/internal/digest"
+	"github.com/towpath/towpath/internal/executor"
+	"github.com/towpath/towpath/internal/executor/local"
+	"github.com/towpath/towpath/internal/nobody"
+	"github.com/towpath/towpath/internal/tree"
+)
+
+// image stores the root of a machine that has a few programs of this one, with what they need, and nothing else.
+func image(tb testing.TB, store cas.Store, programs ...string) digest.Digest {
+	tb.Helper()
+	b := tree.NewBuilder(store)
+	added := map[string]bool{}
+	add := func(from, to string) {
+		if added[to] {
+			return
+		}
+		added[to] = true
+		f, err := os.Open(from)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		defer f.Close()
+		d, err := store.Put(tb.Context(), f)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if err := b.File(strings.TrimPrefix(to, "/"), d, true); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	for _, name := range programs {
+		from, err := exec.LookPath(name)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		add(from, path.Join("/bin", name))
+		out, err := exec.CommandContext(tb.Context(), "ldd", from).Output()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, field := range strings.Fields(string(out)) {
+			if filepath.IsAbs(field) {
+				add(field, field)
+			}
+		}
+	}
+	if err := b.Symlink("etc/hosts", "/nowhere"); err != nil {
+		tb.Fatal(err)
+	}
+	root, err := b.Build(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return root
+}
+
+// TestRoot holds that an image takes the place of the machine's programs, that what is missing in it is there, and that it is not changed.
+func TestRoot(t *testing.T) {
+	nobody.Run(t)
+	f := newSandboxFixture(t)
+	root := image(t, f.store, "sh", "cat", "ls", "touch", "id")
+	for _, script := range []string{
+		"ls /; cat /etc/hosts; id -un; ls -d /usr; :",
+		"touch /bin/new; touch /etc/new; touch /workspace/w /tmp/t $HOME/h /dev/shm/s && ls /workspace; :",
+	} {
+		var out strings.Builder
+		c := executor.Command{Args: []string{"sh", "-c", script}, Root: root}
+		result, err := f.Execute(t.Context(), f.action(t, c), executor.Options{Stdout: &out})
+		if err != nil || !result.Accepted {
+			t.Fatalf("%s: %+v, %v", script, result, err)
+		}
+		for line, there := range map[string]bool{"workspace": true, "step": true, "usr": false, "new": false, "127.0.0.1 localhost towpath": true, "w": true} {
+			if first := strings.HasPrefix(script, "ls /;"); first == (line == "w") || !first && line != "w" && line != "new" {
+				continue
+			}
+			if strings.Contains("\n"+out.String(), "\n"+line+"\n") != there {
+				t.Errorf("%s prints %q: is %q there? want %v", script, out.String(), line, there)
+			}
+		}
+	}
+	_, err := f.Execute(t.Context(), f.action(t, executor.Command{Args: []string{"head"}, Root: root}), executor.Options{})
+	if err == nil {
+		t.Error("a program of the machine is there")
+	}
+}
+
+// TestRootInWorkspace holds that an image is not passed over where it cannot take the place of anything.
+func TestRootInWorkspace(t *testing.T) {
+	f := newFixture(t)
+	a := f.action(t, executor.Command{Args: []string{"true"}, Root: digest.Empty()}, nil)
+	_, err := f.Execute(t.Context(), a, executor.Options{})
+	if invalid, ok := err.(*executor.InvalidError); !ok || invalid.Field != "root" {
+		t.Errorf("the error is %v, want an InvalidError of the root", err)
+	}
+	if f.Isolation() != local.Workspace {
+		t.Errorf("the isolation is %q", f.Isolation())
+	}
+}
