@@ -141,7 +141,8 @@ func (a *App) complain(err error) {
 	}
 	fmt.Fprintf(a.Stderr, "tow: %s\n", text)
 	if h := hint(err); h != "" {
-		fmt.Fprintf(a.Stderr, "hint: %s\n", h)
+		// The commands that a hint names are about the program that this one was about.
+		fmt.Fprintf(a.Stderr, "hint: %s\n", strings.ReplaceAll(h, "`tow ", "`"+a.command()+" "))
 	}
 }
 

@@ -198,7 +198,7 @@ func (a *App) explainRun(ctx context.Context, h history.Store, ref string, targe
 			}
 		}
 		if !found {
-			return &history.NotFoundError{What: fmt.Sprintf("stage %s in run %s", t, id), Hint: fmt.Sprintf("`%s runs` lists the runs, `%[1]s stages` the stages", a.command())}
+			return &history.NotFoundError{What: fmt.Sprintf("stage %s in run %s", t, id), Hint: "`tow runs` lists the runs, `tow stages` the stages"}
 		}
 	}
 	if asJSON {

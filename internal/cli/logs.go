@@ -107,7 +107,7 @@ func (a *App) findStages(ctx context.Context, h history.Store, ref string, stage
 		for _, name := range stages {
 			found := named(ends, name)
 			if len(found) == 0 {
-				return nil, &history.NotFoundError{What: fmt.Sprintf("stage %s in run %s", name, id), Hint: fmt.Sprintf("`%s runs` lists the runs, `%[1]s stages` the stages", a.command())}
+				return nil, &history.NotFoundError{What: fmt.Sprintf("stage %s in run %s", name, id), Hint: "`tow runs` lists the runs, `tow stages` the stages"}
 			}
 			wanted = append(wanted, found...)
 		}
@@ -130,7 +130,7 @@ func (a *App) findStages(ctx context.Context, h history.Store, ref string, stage
 			}
 		}
 		if len(found) == 0 {
-			return nil, &history.NotFoundError{What: fmt.Sprintf("a run of stage %s", name), Hint: fmt.Sprintf("`%s stages` lists the stages, `%[1]s run` runs them", a.command())}
+			return nil, &history.NotFoundError{What: fmt.Sprintf("a run of stage %s", name), Hint: "`tow stages` lists the stages, `tow run` runs them"}
 		}
 		wanted = append(wanted, found...)
 	}
