@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -26,19 +27,35 @@ type Visitor struct {
 
 // Spread visits all of the tree d with all processors. The first error ends it and is returned.
 func Spread(ctx context.Context, store cas.Store, d digest.Digest, v Visitor) error {
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(workers())
-	s := &spreader{ctx: groupCtx, store: store, visitor: v, group: group}
-	group.Go(func() error { return s.folder("", d, 0) })
-	return group.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := &spreader{ctx: ctx, cancel: cancel, store: store, visitor: v}
+	s.group.SetLimit(workers())
+	s.ended(s.folder("", d, 0)) // here: a small tree needs no other goroutine
+	_ = s.group.Wait()
+	return s.err
 }
 
 type spreader struct {
 	ctx     context.Context
+	cancel  context.CancelFunc
 	store   cas.Store
 	visitor Visitor
-	group   *errgroup.Group
+	group   errgroup.Group
 	seen    atomic.Int64
+
+	first sync.Once
+	err   error // the first that there was
+}
+
+// ended notes how a part of the work ended.
+func (s *spreader) ended(err error) {
+	if err != nil {
+		s.first.Do(func() {
+			s.err = err
+			s.cancel()
+		})
+	}
 }
 
 // folder visits the folder d at path and all that is below it, or has it visited.
@@ -91,7 +108,7 @@ func (s *spreader) leaves(leaves []Entry) error {
 
 // share has another goroutine do the work, or does it where all are busy.
 func (s *spreader) share(work func() error) error {
-	if s.group.TryGo(work) {
+	if s.group.TryGo(func() error { s.ended(work()); return nil }) {
 		return nil
 	}
 	return work()
