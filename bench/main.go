@@ -88,6 +88,9 @@ func bench(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == artifactArgument {
 		return artifactChild(ctx, args[1:], stdout, stderr)
 	}
+	if len(args) > 0 && args[0] == snapshotArgument {
+		return snapshotChild(ctx, args[1:], stdout, stderr)
+	}
 	o, err := parse(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -131,6 +134,8 @@ func rows(l *lab) []harness.Row {
 		versionHello(l),
 		importAsyncio(l),
 		schedule(l),
+		snapshotWarm(l),
+		snapshotCold(l),
 		firstStep(l),
 		cachedNinja(l),
 		cachedTurborepo(l),
