@@ -190,10 +190,6 @@ func (a *App) shellAfter(ctx context.Context, w *workplace, run string) {
 			}
 		}
 	}
-	if _, noSteps := errors.AsType[*history.NotFoundError](err); noSteps {
-		fmt.Fprintf(a.Stderr, "tow: stage %s failed before its first step, so there is no sandbox to open\n", stage)
-		return
-	}
 	if err != nil {
 		a.complain(err)
 	}
