@@ -59,7 +59,7 @@ func stagesOf(ctx context.Context, h history.Store, id string) ([]stageEnd, erro
 	err := h.Events(ctx, id, func(r event.Record) error {
 		switch e := r.Event.(type) {
 		case event.StageStarted:
-			at(e.Stage)
+			at(e.Stage).logRun = id // also where it had been cached before a blob of it was lost
 		case event.StageCached:
 			at(e.Stage).logRun = e.From
 		case event.StageFinished:

@@ -9,7 +9,6 @@ import (
 
 	"github.com/towpath/towpath/internal/actioncache"
 	"github.com/towpath/towpath/internal/cas"
-	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/plan"
 	"github.com/towpath/towpath/protocol"
@@ -107,12 +106,9 @@ func (r *run) storeKey(ctx context.Context, n *node) error {
 	if n.stage.Effect() {
 		return nil
 	}
-	manifest, err := r.p.session.Manifest.Document()
+	err := r.storeManifest(ctx)
 	if err == nil {
-		err = putDocument(ctx, r.e.c.Store, r.program, manifest)
-	}
-	if err == nil {
-		err = putDocument(ctx, r.e.c.Store, n.probed.key, n.probed.document)
+		_, err = cas.PutBytes(ctx, r.e.c.Store, n.probed.document)
 	}
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -139,13 +135,4 @@ func (r *run) store(n *node, value json.RawMessage, l late) error {
 	}
 	r.ops.commits.add(actioncache.Stage, n.probed.key, b)
 	return nil
-}
-
-func putDocument(ctx context.Context, store cas.Store, want digest.Digest, document []byte) error {
-	missing, err := store.Missing(ctx, []digest.Digest{want})
-	if err != nil || len(missing) == 0 {
-		return err
-	}
-	_, err = cas.PutBytes(ctx, store, document)
-	return err
 }

@@ -26,7 +26,7 @@ type RunWriter interface {
 	event.Sink
 	// Log opens the log of a stage for writing; a second call goes on where the first ended.
 	Log(stage string) (io.WriteCloser, error)
-	// Close makes what was written durable and reports the first error of any Emit. Discard removes the run instead.
+	// Close makes what was written durable, if a stage was called, and reports the first error of any Emit. Discard removes the run instead.
 	Close() error
 	Discard() error
 }

@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"time"
 
-	"github.com/towpath/towpath/internal/digest"
+	"github.com/towpath/towpath/internal/cas"
 	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/plan"
 	"github.com/towpath/towpath/internal/sched"
@@ -82,9 +81,10 @@ type run struct {
 	byStage map[*plan.Stage]*node
 	answers chan answer
 
-	program digest.Digest
 	reasons *reasons
 	present *presence
+
+	storeManifest func(context.Context) error // shared: stores what the program digest is the digest of
 
 	values sync.RWMutex // shared: guards the values of nodes that have ended, and remade
 	remade []remade
@@ -105,14 +105,26 @@ type run struct {
 	fault     error // results could not be recorded
 }
 
+// maxProbes is how many nodes are probed at once. A probe is a few small reads, far shorter than a turn of the loop when that has to be woken for it; with
+// many at once each turn takes several answers.
+const maxProbes = 32
+
 func newRun(e *Engine, q Request, p *prepared, ops *operations, rec *recorder) *run {
 	r := &run{
 		e: e, q: q, p: p, ops: ops, rec: rec, began: e.c.Now(),
-		sched:   sched.New(sched.Config{Slots: e.c.Jobs, Probes: 2 * runtime.GOMAXPROCS(0)}),
-		byStage: make(map[*plan.Stage]*node, len(p.stages)), answers: make(chan answer),
-		program: p.session.Digest, present: newPresence(e.c.Store), counts: map[event.Outcome]int{}, remember: map[string]LastCall{},
+		sched:   sched.New(sched.Config{Slots: e.c.Jobs, Probes: maxProbes}),
+		byStage: make(map[*plan.Stage]*node, len(p.stages)), answers: make(chan answer, maxProbes),
+		present: newPresence(e.c.Store), counts: map[event.Outcome]int{}, remember: map[string]LastCall{},
 	}
 	r.reasons = newReasons(e.c.Store, p)
+	r.storeManifest = once(func(ctx context.Context) error {
+		doc, err := p.session.Manifest.Document()
+		if err != nil {
+			return err
+		}
+		_, err = cas.PutBytes(ctx, e.c.Store, doc)
+		return err
+	})
 	ops.run = r
 	return r
 }
@@ -176,9 +188,16 @@ func (r *run) loop(ctx context.Context) {
 		}
 		select {
 		case a := <-r.answers:
-			open--
-			a.node.cancel(nil)
-			r.take(a)
+			for ok := true; ok; {
+				open--
+				a.node.cancel(nil)
+				r.take(a)
+				select {
+				case a = <-r.answers:
+				default:
+					ok = false
+				}
+			}
 		case <-interrupted:
 			interrupted = nil
 			r.cancelled = context.Cause(ctx)

@@ -43,7 +43,7 @@ type Writer interface {
 	Log(stage string) (io.WriteCloser, error)
 	// Discard removes the run, instead of Close.
 	Discard() error
-	// Close makes what was written durable. It reports the first error of any Emit.
+	// Close makes what was written durable, if a stage was called. It reports the first error of any Emit.
 	Close() error
 }
 

@@ -262,7 +262,9 @@ type writer struct {
 	buf *bufio.Writer
 	// line is where events are written before they go into buf.
 	line []byte
-	err  error
+	// called tells that a stage was called: what was done has to survive a crash of the machine, what was only looked up can be looked up again.
+	called bool
+	err    error
 }
 
 // Emit implements event.Sink. What steps print is left to the logs.
@@ -276,6 +278,9 @@ func (w *writer) Emit(r event.Record) {
 	if err == nil {
 		w.line = append(b, '\n')
 		_, err = w.buf.Write(w.line)
+	}
+	if _, started := r.Event.(event.StageStarted); started {
+		w.called = true
 	}
 	// What a person would look for after a crash is written through at once.
 	switch r.Event.(type) {
@@ -315,8 +320,11 @@ func (w *writer) Discard() error {
 func (w *writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	err := errors.Join(w.err, w.buf.Flush(), w.f.Sync(), w.f.Close())
-	if err != nil {
+	err := errors.Join(w.err, w.buf.Flush())
+	if w.called {
+		err = errors.Join(err, w.f.Sync())
+	}
+	if err := errors.Join(err, w.f.Close()); err != nil {
 		return fmt.Errorf("write the history of the run: %w", err)
 	}
 	return nil
