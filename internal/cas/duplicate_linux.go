@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// copyRange has the kernel copy up to max bytes from where src is to where dst is, and moves both. It returns 0 at the end of src.
-func copyRange(dst, src *os.File, max int) (int64, error) {
+// copyRange has the kernel copy up to limit bytes from where src is to where dst is, and moves both. It returns 0 at the end of src.
+func copyRange(dst, src *os.File, limit int) (int64, error) {
 	for {
-		n, err := unix.CopyFileRange(int(src.Fd()), nil, int(dst.Fd()), nil, max, 0)
+		n, err := unix.CopyFileRange(int(src.Fd()), nil, int(dst.Fd()), nil, limit, 0)
 		switch {
 		case err == nil:
 			return int64(n), nil

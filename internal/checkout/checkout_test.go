@@ -294,16 +294,20 @@ func TestDamageIsFound(t *testing.T) {
 	}
 	for name, damage := range map[string]func(dir string) error{
 		"content": func(dir string) error { return os.WriteFile(filepath.Join(dir, "a"), []byte("2"), 0o644) },
-		"grown":   func(dir string) error { return os.WriteFile(filepath.Join(dir, "deep/x"), []byte("more content"), 0o755) },
+		"grown": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "deep/x"), []byte("more content"), 0o755)
+		},
 		"removed": func(dir string) error { return os.Remove(filepath.Join(dir, "deep/er/file")) },
 		"added":   func(dir string) error { return os.WriteFile(filepath.Join(dir, "dir/more"), nil, 0o644) },
 		"added, then the time": func(dir string) error {
 			return errors.Join(os.WriteFile(filepath.Join(dir, "dir/more"), nil, 0o644), os.Chtimes(filepath.Join(dir, "dir"), time.Time{}, time.Unix(315532800, 0)))
 		},
-		"mode":       func(dir string) error { return os.Chmod(filepath.Join(dir, "a"), 0o755) },
-		"folder":     func(dir string) error { return os.Chmod(filepath.Join(dir, "deep"), 0o700) },
-		"time":       func(dir string) error { return os.Chtimes(filepath.Join(dir, "x"), time.Time{}, time.Now()) },
-		"symlink":    func(dir string) error { return errors.Join(os.Remove(filepath.Join(dir, "l")), os.Symlink("x", filepath.Join(dir, "l"))) },
+		"mode":   func(dir string) error { return os.Chmod(filepath.Join(dir, "a"), 0o755) },
+		"folder": func(dir string) error { return os.Chmod(filepath.Join(dir, "deep"), 0o700) },
+		"time":   func(dir string) error { return os.Chtimes(filepath.Join(dir, "x"), time.Time{}, time.Now()) },
+		"symlink": func(dir string) error {
+			return errors.Join(os.Remove(filepath.Join(dir, "l")), os.Symlink("x", filepath.Join(dir, "l")))
+		},
 		"everything": func(dir string) error { return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o644)) },
 	} {
 		t.Run(name, func(t *testing.T) {

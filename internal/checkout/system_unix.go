@@ -27,10 +27,10 @@ func stamp(path string, accessed time.Time) error {
 	return nil
 }
 
-// link makes the file at new the one at old. os.Link would wrap an error that is usual here.
-func link(old, new string) error {
+// link gives the file from the name to too. os.Link would wrap an error that is usual here.
+func link(from, to string) error {
 	for {
-		if err := unix.Link(old, new); err != unix.EINTR {
+		if err := unix.Link(from, to); err != unix.EINTR {
 			return err
 		}
 	}

@@ -21,8 +21,8 @@ func stamp(path string, accessed time.Time) error {
 	return os.Chtimes(path, accessed, untouched())
 }
 
-// link makes the file at new the one at old.
-func link(old, new string) error { return os.Link(old, new) }
+// link gives the file from the name to too.
+func link(from, to string) error { return os.Link(from, to) }
 
 // isFull tells whether a file could not be linked since it has too many links.
 func isFull(error) bool { return false }
