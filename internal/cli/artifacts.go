@@ -76,6 +76,7 @@ func (a *App) artifactsOf(ctx context.Context, w *workplace, ref string, stages 
 		wanted[e.run] = append(wanted[e.run], e.name)
 	}
 	out := []artifact{}
+	seen := map[string]bool{}
 	for _, id := range runs {
 		err := w.stores.History.Events(ctx, id, func(r event.Record) error {
 			f, ok := r.Event.(event.StageFinished)
@@ -87,7 +88,10 @@ func (a *App) artifactsOf(ctx context.Context, w *workplace, ref string, stages 
 				return err
 			}
 			// A stage that ran again because a blob was lost has another end: the last counts.
-			out = slices.DeleteFunc(out, func(a artifact) bool { return a.Stage == f.Stage })
+			if seen[f.Stage] {
+				out = slices.DeleteFunc(out, func(a artifact) bool { return a.Stage == f.Stage })
+			}
+			seen[f.Stage] = true
 			for _, of := range list {
 				kind := "file"
 				if of.Directory {
