@@ -375,9 +375,18 @@ async def _compiled(
     The second step knows nothing of our code but the names that it imports, and so it is seldom run.
     """
     ours = f"{{{{with .Module}}}}{{{{if .Main}}}}{{{{with $}}}}{imports}{{{{end}}}}{{{{end}}}}{{{{end}}}}"
-    listed = await _go("list", "-e", "-deps", "-f", ours, packages, tree=code, mounts={"go/modules": modules}, env=env)
+    listed = await _go(
+        *("list", "-e", "-deps", "-f", ours, packages),
+        tree=code,
+        mounts={"go/modules": modules},
+        wrapper=("sh", "-c", '"$@" >imports.txt', "sh"),
+        env=env,
+        outputs=("src/imports.txt",),
+    )
     names = {
-        name for name in (await listed.stdout.text()).split() if name != "C" and not f"{name}/".startswith(f"{MODULE}/")
+        name
+        for name in (await listed.file("src/imports.txt").text()).split()
+        if name != "C" and not f"{name}/".startswith(f"{MODULE}/")
     }
     blank = "".join(f"import _ {json.dumps(name)}\n" for name in sorted(names))
     test = 'package all\n\nimport "testing"\n\nfunc Test(*testing.T) {}\n'
