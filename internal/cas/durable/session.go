@@ -82,6 +82,9 @@ func Oldest(dir string) (time.Time, error) {
 // alive tells whether somebody holds the session file path, and removes it otherwise. One that cannot be looked at counts as held.
 func alive(path string) bool {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrPermission) {
+		f, err = os.Open(path) // of another user, which can be looked at all the same
+	}
 	if err != nil {
 		return !errors.Is(err, fs.ErrNotExist)
 	}
