@@ -22,9 +22,11 @@ import (
 	"syscall"
 
 	"github.com/towpath/towpath/bench/harness"
+	"github.com/towpath/towpath/internal/sandbox"
 )
 
 func main() {
+	sandbox.MainIfHelper()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := bench(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -136,6 +138,9 @@ func rows(l *lab) []harness.Row {
 		schedule(l),
 		snapshotWarm(l),
 		snapshotCold(l),
+		sandboxBwrap(l),
+		sandboxCrun(l),
+		inputs20k(l),
 		firstStep(l),
 		cachedNinja(l),
 		cachedTurborepo(l),

@@ -28,11 +28,25 @@ import (
 //
 // The command sees the variables of Command.Env, which NewAction has completed by BaseEnv, and two more:
 //
-//   - HOME and TMPDIR are two empty folders, private to this execution, outside the workspace and gone with it. They differ
-//     from one execution to the next, and so they are not part of the action.
+//   - HOME and TMPDIR are two empty folders, private to this execution, outside the workspace and gone with it. They are
+//     not part of the action: outside of a sandbox they differ from one execution to the next.
 //
 // Nothing is inherited from the engine: no variable (CI is not set either), no open file but the three standard ones.
 // Standard input is empty. Windows adds SYSTEMROOT, without which programs do not start.
+//
+// # Isolation
+//
+// Where Isolation is "sandbox" the command sees the workspace, its two folders, the machine's toolchain and Command.Tools, and nothing else
+// of the machine. Then, and only then:
+//
+//   - the workspace is /workspace, HOME is /home/step and TMPDIR is /tmp, for every execution; the host is called towpath, the umask is
+//     022, and the command is user and group 1000 without privileges;
+//   - there is no network but a loopback interface of its own, unless Command.Network is set;
+//   - Command.Root takes the place of the toolchain, and cannot be changed by the command. Any other executor refuses an action that has one;
+//   - Command.Tools can be run from where they are on the machine;
+//   - Options.Limits are held. Where the machine does not let CPUs, MemoryBytes and PIDs be held for all processes together they are
+//     held for each, and Gaps says so. OutputBytes is always held as it is defined. A command that failed and met a limit has that in
+//     Result.Exceeded.
 //
 // # The command
 //
