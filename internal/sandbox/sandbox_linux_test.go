@@ -1,11 +1,15 @@
 package sandbox_test
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
+	"github.com/towpath/towpath/internal/nobody"
 	"github.com/towpath/towpath/internal/sandbox"
 )
 
@@ -30,6 +34,8 @@ func slot(tb testing.TB) *sandbox.Spec {
 			}
 		}
 	}
+	// The folder that an overlay makes there can be entered by root alone.
+	tb.Cleanup(func() { _ = os.Chmod(filepath.Join(s.Work, "work"), 0o700) })
 	return s
 }
 
@@ -72,10 +78,99 @@ func sh(tb testing.TB, s *sandbox.Sandbox, script string) string {
 	return out
 }
 
-func TestTry(t *testing.T) {
+// TestWhoItIs holds that a command has no rights and cannot get any, as root's and as an ordinary user's.
+func TestWhoItIs(t *testing.T) {
+	nobody.Run(t)
 	s := sandbox.New()
 	defer s.Close()
-	t.Log(sh(t, s, "id; pwd; ls -la / /workspace /etc /proc/1 /dev; cat /proc/self/mountinfo /proc/self/status; hostname; echo $$; ps aux; ip a; kill -TERM 1; echo still; umask; env; ulimit -a; cat /proc/1/environ; touch /x; touch /workspace/y && ls /workspace"))
+	out := sh(t, s, "id -u; id -g; hostname; umask; pwd; cat /proc/1/environ 2>&1; ls /proc/1/fd 2>&1; grep -E '^(Cap|NoNew)' /proc/self/status; ulimit -n")
+	for _, want := range []string{
+		"1000\n1000\ntowpath\n0022\n/workspace\n", "/proc/1/environ: Permission denied", "/proc/1/fd': Permission denied", "NoNewPrivs:\t1",
+		"CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "CapAmb:\t0000000000000000", "\n1024\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it prints %q, want %q", out, want)
+		}
+	}
+}
+
+// TestInitCannotBeSignalled holds that a command that signals the first process of its sandbox does not harm it.
+func TestInitCannotBeSignalled(t *testing.T) {
+	nobody.Run(t)
+	s := sandbox.New()
+	defer s.Close()
+	out := sh(t, s, `trap "echo ended" TERM; for i in 1 2 3 9 11 15 17 23; do kill -$i 1; done; echo still there`)
+	if out != "still there\n" {
+		t.Errorf("it prints %q", out)
+	}
+}
+
+// TestDaemonsDie holds that what leaves the session of a command is gone with it: this waits for all who hold the pipe.
+func TestDaemonsDie(t *testing.T) {
+	nobody.Run(t)
+	s := sandbox.New()
+	defer s.Close()
+	out := sh(t, s, `(trap "" TERM HUP; setsid sh -c "trap '' TERM HUP; sleep 100000 & sleep 100000" &) ; echo started`)
+	if out != "started\n" {
+		t.Errorf("it prints %q", out)
+	}
+}
+
+// TestLowerIsNotChanged holds that inputs stay as they are, and that the workspace that is handed over has what was changed.
+func TestLowerIsNotChanged(t *testing.T) {
+	nobody.Run(t)
+	s := sandbox.New()
+	defer s.Close()
+	spec := slot(t)
+	path := filepath.Join(spec.Lower, "f")
+	if err := os.WriteFile(path, []byte("input"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if os.Getuid() == 0 {
+		if err := os.Chown(path, sandbox.Nobody, sandbox.Nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spec.Programs, spec.Args = []string{"/no/such", "/bin/sh"}, []string{"sh", "-c", "cat f; echo changed >f; rm -f /usr/bin/true; ls /usr/bin/true; cat f"}
+	_, out, err := run(t, s, spec)
+	if err != nil || out != "inputrm: cannot remove '/usr/bin/true': Read-only file system\n/usr/bin/true\nchanged\n" {
+		t.Errorf("it prints %q, %v", out, err)
+	}
+	if content, err := os.ReadFile(path); err != nil || string(content) != "input" {
+		t.Errorf("the input is %q, %v", content, err)
+	}
+}
+
+// TestErrors holds that what cannot be run is told apart.
+func TestErrors(t *testing.T) {
+	s := sandbox.New()
+	defer s.Close()
+	try := func(change func(*sandbox.Spec)) error {
+		spec := slot(t)
+		spec.Programs, spec.Args = []string{"/bin/true"}, []string{"true"}
+		change(spec)
+		_, _, err := run(t, s, spec)
+		return err
+	}
+	if err := try(func(*sandbox.Spec) {}); err != nil {
+		t.Error(err)
+	}
+	err := try(func(spec *sandbox.Spec) { spec.Programs = []string{"/no/such"} })
+	if exec, ok := errors.AsType[*sandbox.ExecError](err); !ok || exec.Err != syscall.ENOENT {
+		t.Errorf("no program: %v", err)
+	}
+	err = try(func(spec *sandbox.Spec) { spec.Cwd = "../../usr" })
+	if _, ok := errors.AsType[*sandbox.CwdError](err); !ok {
+		t.Errorf("a folder that is elsewhere: %v", err)
+	}
+	err = try(func(spec *sandbox.Spec) { spec.Lower = "/no/such" })
+	if _, ok := errors.AsType[*sandbox.SetupError](err); !ok {
+		t.Errorf("no inputs: %v", err)
+	}
+	// A message that is longer than one can be.
+	if err := try(func(spec *sandbox.Spec) { spec.Args = append(spec.Args, strings.Repeat("x", 100_000)) }); err != nil {
+		t.Error(err)
+	}
 }
 
 func BenchmarkTrue(b *testing.B) {

@@ -3,15 +3,23 @@ package local_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/towpath/towpath/internal/cas/mem"
+	"github.com/towpath/towpath/internal/checkout"
 	"github.com/towpath/towpath/internal/executor"
 	"github.com/towpath/towpath/internal/executor/local"
+	"github.com/towpath/towpath/internal/nobody"
+	"github.com/towpath/towpath/internal/sandbox"
 	"github.com/towpath/towpath/internal/tree"
 )
 
@@ -26,20 +34,29 @@ func dieIfAsked() {
 		return
 	}
 	ctx, store := context.Background(), mem.New()
+	isolation := local.Workspace
+	if strings.HasPrefix(os.Args[1], ": sandboxed;") {
+		isolation = local.Sandbox
+	}
 	err := func() error {
 		root, err := tree.NewBuilder(store).Build(ctx)
 		if err != nil {
 			return err
 		}
-		a, err := executor.NewAction(executor.Command{Args: []string{"sh", "-c", os.Args[1]}}, root, executor.Platform(local.Workspace))
+		a, err := executor.NewAction(executor.Command{Args: []string{"sh", "-c", os.Args[1]}}, root, executor.Platform(isolation))
 		if err != nil {
 			return err
 		}
-		e, err := local.New(local.Config{Store: store, Dir: dir})
+		owner := sandbox.Owner()
+		folders, err := checkout.Open(checkout.Config{Store: store, Dir: dir + "-trees", UID: owner, GID: owner})
 		if err != nil {
 			return err
 		}
-		_, err = e.Execute(ctx, a, executor.Options{})
+		e, err := local.New(local.Config{Store: store, Dir: dir, Isolation: isolation, Checkouts: folders})
+		if err != nil {
+			return err
+		}
+		_, err = e.Execute(ctx, a, executor.Options{Stdout: os.Stdout, Stderr: os.Stderr})
 		return err
 	}()
 	fmt.Fprintln(os.Stderr, "the step ended:", err)
@@ -76,4 +93,69 @@ func TestTowIsKilled(t *testing.T) {
 	if left := workspaces(t, dir); len(left) > 0 {
 		t.Errorf("left of the dead are %v", left)
 	}
+}
+
+// TestTowIsKilledWithSandboxes holds that everything in a sandbox dies with tow, and that the next New removes what it has left. The command has the
+// socket to its helper only through that, so what tells of its end is that nobody has its processes any more.
+func TestTowIsKilledWithSandboxes(t *testing.T) {
+	nobody.Run(t)
+	dir := filepath.Join(t.TempDir(), "work")
+	tow, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The names tell the processes of this test from all others.
+	unique := strconv.Itoa(1_000_000 + os.Getpid())
+	cmd := exec.Command(tow, ": sandboxed; touch f; (setsid sleep "+unique+" &); echo there; exec sleep "+unique)
+	cmd.Env = append(os.Environ(), dieVariable+"="+dir)
+	cmd.Stderr = os.Stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(stdout, make([]byte, len("there"))); err != nil {
+		t.Fatal(err)
+	}
+	fds := sleepers(t, unique)
+	if len(fds) == 0 {
+		t.Fatal("no process of the step is to be seen")
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	for _, fd := range fds {
+		if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 30_000); n != 1 {
+			t.Errorf("a process of the step is still alive: %v", err)
+		}
+		unix.Close(fd)
+	}
+	newLocal(t, mem.New(), dir, time.Minute)
+	if left := workspaces(t, dir); len(left) > 0 {
+		t.Errorf("left of the dead are %v", left)
+	}
+}
+
+// sleepers returns descriptors of the processes that sleep for so many seconds.
+func sleepers(t *testing.T, seconds string) []int {
+	t.Helper()
+	lists, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []int
+	for _, list := range lists {
+		content, err := os.ReadFile(list)
+		if err != nil || string(content) != "sleep\x00"+seconds+"\x00" {
+			continue // one that has ended, or another
+		}
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(list)))
+		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+			out = append(out, fd)
+		}
+	}
+	return out
 }

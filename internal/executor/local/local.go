@@ -1,10 +1,11 @@
-// Package local runs actions as plain processes of this machine, each in a folder of its own.
+// Package local runs actions as processes of this machine: in a sandbox where the machine allows it (internal/sandbox), and in a folder of their own
+// where not. It must not know what is run, nor what becomes of the result.
 //
-// It keeps commands apart by convention only: their environment, working folder and temporary folders are private, but they
-// see the machine's files, its network and its other processes. It must not know what is run, nor what becomes of the
-// result.
+// In a sandbox a command sees what the contract says, and everything that it starts dies with it and with tow. The folders of a workspace
+// are the layers of an overlay then, and are emptied and used again.
 //
-// What is held, and what is not without namespaces:
+// Without one it keeps commands apart by convention only: their environment, working folder and temporary folders are private, but they see the machine's
+// files, its network and its other processes:
 //
 //   - The command and what it starts make up a process group, which is killed when the command has ended. On Linux,
 //     processes that have left the group are found by the TMPDIR in their environment, and killed as well; one that has left
@@ -14,9 +15,8 @@
 //     finds it as above.
 //   - Undeclared inputs can be read and anything can be written that the user may write. The path of the workspace differs
 //     between executions and gets into outputs that record it.
-//   - On Linux the three folders of a workspace are emptied and used again. Extended attributes that a step gives them stay,
-//     and so does a process that was not found, as above.
-//   - User, umask and limits of resources are those of tow.
+//   - On Linux the three folders of a workspace are emptied and used again. A process that was not found, as above, stays.
+//   - User, umask and limits of resources are those of tow; only the limit of outputs is held.
 //   - On Windows there are no groups: only the command itself is killed, and what holds its output open delays the end.
 package local
 

@@ -10,15 +10,15 @@ import (
 )
 
 // visible returns the files and folders of the machine that a sandbox has to show so that the tools can be run: what they are installed
-// in, where that is theirs alone, or else the program and what it is a link to.
-func visible(tools []executor.Tool) []string {
+// in, where that is theirs alone and does not hold the folder cache, or else the program.
+func visible(tools []executor.Tool, cache string) []string {
 	var out []string
 	for _, t := range tools {
 		path := t.Path
 		if !filepath.IsAbs(path) || isToolchain(path) {
 			continue
 		}
-		if prefix := installation(path); prefix != "" {
+		if prefix := installation(path); prefix != "" && !isAbove(prefix, cache) {
 			path = prefix
 		}
 		if !isToolchain(path) {
