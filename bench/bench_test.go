@@ -20,7 +20,8 @@ import (
 
 func TestCommandLine(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
-	names := "version-hello\nimport-asyncio\nschedule-100k\nsnapshot-warm-git-status\nsnapshot-cold-git-add\nsandbox-bwrap\nsandbox-root-crun\ninputs-20k\nfirst-step-python\ncached-1000-ninja\ncached-1000-turborepo\ncold-1000-make\n"
+	names := "version-hello\nimport-asyncio\nschedule-100k\nsnapshot-warm-git-status\nsnapshot-cold-git-add\nsandbox-bwrap\nsandbox-root-crun\ninputs-20k\n" +
+		"first-step-python\ncached-1000-ninja\ncached-1000-turborepo\ncold-1000-make\nartifact-4g-openssl-cp\nlog-1g-redirect\n"
 	tests := []struct {
 		args   string
 		code   int
