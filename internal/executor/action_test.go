@@ -181,7 +181,9 @@ func TestDigestIsCanonical(t *testing.T) {
 			func(c *executor.Command) { c.Cwd += "x" },
 			func(c *executor.Command) { c.Network = !c.Network },
 			func(c *executor.Command) { c.Root = digest.OfBytes([]byte("another root")) },
-			func(c *executor.Command) { c.Tools = append(slices.Clone(c.Tools), executor.Tool{Name: "new", Path: "/new", Digest: digest.Empty()}) },
+			func(c *executor.Command) {
+				c.Tools = append(slices.Clone(c.Tools), executor.Tool{Name: "new", Path: "/new", Digest: digest.Empty()})
+			},
 		} {
 			other := c
 			change(&other)

@@ -83,6 +83,7 @@ func helperMain() error {
 	if h.machine, err = learn(); err != nil {
 		return err
 	}
+	_ = childMain // which only assembly calls
 	for range runtime.GOMAXPROCS(0) {
 		go spawner(h.spawners)
 	}
@@ -115,8 +116,7 @@ func (h *helper) serve() error {
 		var r request
 		fds, err := h.socket.receive(buf, &r)
 		if err != nil {
-			var bad *json.SyntaxError
-			if errors.As(err, &bad) {
+			if _, ok := errors.AsType[*json.SyntaxError](err); ok {
 				return err
 			}
 			return nil // the program is gone, and all that is below this process goes with it
@@ -229,13 +229,11 @@ func (h *helper) execute(r *request, fds []int, running *running) (answer reply,
 }
 
 func failureOf(op string, err error) *failure {
-	var setup *SetupError
-	if errors.As(err, &setup) {
+	if setup, ok := errors.AsType[*SetupError](err); ok {
 		op, err = setup.Op, setup.Err
 	}
 	f := &failure{Kind: "setup", Op: op}
-	var errno unix.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		f.Errno = int(errno)
 	}
 	f.Text = err.Error()

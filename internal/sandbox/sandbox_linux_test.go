@@ -34,8 +34,12 @@ func slot(tb testing.TB) *sandbox.Spec {
 			}
 		}
 	}
-	// The folder that an overlay makes there can be entered by root alone.
-	tb.Cleanup(func() { _ = os.Chmod(filepath.Join(s.Work, "work"), 0o700) })
+	// The folders that an overlay makes there can be entered by root alone.
+	tb.Cleanup(func() {
+		for _, name := range []string{"work", "work/incompat", "work/incompat/volatile"} {
+			_ = os.Chmod(filepath.Join(s.Work, name), 0o700)
+		}
+	})
 	return s
 }
 

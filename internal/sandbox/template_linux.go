@@ -102,8 +102,7 @@ func finish() error {
 }
 
 func wrapped(op string, err error) error {
-	var setup *SetupError
-	if errors.As(err, &setup) {
+	if _, ok := errors.AsType[*SetupError](err); ok {
 		return err
 	}
 	return &SetupError{op, err}

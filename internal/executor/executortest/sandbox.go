@@ -142,8 +142,7 @@ func testShell(t *testing.T, s *suite) {
 	}
 	want(t, "out of a shell", out.String(), "in f")
 	_, err = sheller.Shell(t.Context(), a, []string{"no-such-command-anywhere"}, executor.Terminal{})
-	var notFound *executor.CommandNotFoundError
-	if !errors.As(err, &notFound) {
+	if _, ok := errors.AsType[*executor.CommandNotFoundError](err); !ok {
 		t.Errorf("the error is %v, want a CommandNotFoundError", err)
 	}
 }

@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path"
@@ -49,7 +50,7 @@ func image(tb testing.TB, store cas.Store, programs ...string) digest.Digest {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		for _, field := range strings.Fields(string(out)) {
+		for field := range strings.FieldsSeq(string(out)) {
 			if filepath.IsAbs(field) {
 				add(field, field)
 			}
@@ -100,7 +101,7 @@ func TestRootInWorkspace(t *testing.T) {
 	f := newFixture(t)
 	a := f.action(t, executor.Command{Args: []string{"true"}, Root: digest.Empty()}, nil)
 	_, err := f.Execute(t.Context(), a, executor.Options{})
-	if invalid, ok := err.(*executor.InvalidError); !ok || invalid.Field != "root" {
+	if invalid, ok := errors.AsType[*executor.InvalidError](err); !ok || invalid.Field != "root" {
 		t.Errorf("the error is %v, want an InvalidError of the root", err)
 	}
 	if f.Isolation() != local.Workspace {

@@ -176,7 +176,7 @@ func helpers(t *testing.T) []int {
 		if err != nil {
 			continue // a thread that has ended
 		}
-		for _, field := range strings.Fields(string(content)) {
+		for field := range strings.FieldsSeq(string(content)) {
 			cmdline, err := os.ReadFile("/proc/" + field + "/cmdline")
 			if pid, _ := strconv.Atoi(field); err == nil && strings.HasPrefix(string(cmdline), "tow-sandbox") {
 				out = append(out, pid)

@@ -252,8 +252,7 @@ func (e *Executor) shellInSandbox(ctx context.Context, a executor.Action, args [
 		a.Args = args
 		spec.Args, spec.Programs = args, programs(a)
 		code, err = e.runShell(ctx, spec, wires)
-		var none *sandbox.ExecError
-		if !errors.As(err, &none) {
+		if _, ok := errors.AsType[*sandbox.ExecError](err); !ok {
 			break
 		}
 	}
