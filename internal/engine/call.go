@@ -23,6 +23,9 @@ func (r *run) call(ctx context.Context, n *node) answer {
 	reasons := n.probed.reasons
 	r.rec.emit(event.StageStarted{Stage: n.name, Key: n.keyText(), Reasons: reasons})
 	a.value, a.failure = r.callMending(ctx, n)
+	if errors.Is(a.failure, context.Canceled) && ctx.Err() != nil {
+		a.failure = context.Cause(ctx)
+	}
 	a.duration = r.e.c.Now().Sub(n.began)
 	return a
 }

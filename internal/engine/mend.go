@@ -115,6 +115,9 @@ func (r *run) mendBefore(ctx context.Context, n *node) error {
 	if repeatable(n.stage) {
 		return nil
 	}
+	if err := r.p.ensure(ctx); err != nil {
+		return sourcesError("store the sources", err)
+	}
 	_, err := r.mend(ctx, n, nil)
 	return err
 }

@@ -207,6 +207,18 @@ func TestALostBlobOfASourceIsReadAgain(t *testing.T) {
 	}
 }
 
+// That the store has not been given the sources yet is no loss.
+func TestSourcesOfAnEffectAreNoLoss(t *testing.T) {
+	w := newWorld(t)
+	if err := os.WriteFile(filepath.Join(w.dir, "src.txt"), []byte("the source"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.write([]protocol.Stage{effect(sourced("use"))})
+	if result, p := w.run(t.Context(), Request{Targets: []string{"use"}}); result.ExitCode != ExitOK || len(p.warnings) != 0 {
+		t.Errorf("%+v %+v, warnings %q", result, result.Failure, p.warnings)
+	}
+}
+
 // An effect has its inputs looked after before it is called, and is not called again.
 func TestEffectsAreNotCalledAgainForALostBlob(t *testing.T) {
 	w := newWorld(t)
