@@ -20,6 +20,8 @@ type call struct {
 // child is a process that shares the memory of the helper. It executes calls and then either starts the other child and waits for it, or
 // executes a program. Until it has ended nobody else may touch what is in here, and nothing in here may be written that holds a pointer.
 type child struct {
+	entry uintptr // of childMain; assembly expects it here
+
 	calls  *call
 	ncalls uintptr
 

@@ -83,7 +83,6 @@ func helperMain() error {
 	if h.machine, err = learn(); err != nil {
 		return err
 	}
-	_ = childMain // which only assembly calls
 	for range runtime.GOMAXPROCS(0) {
 		go spawner(h.spawners)
 	}

@@ -103,9 +103,12 @@ func (m machine) prepare(r *request, mounts mounts, fds []int) *program {
 
 // link makes the children refer to their calls.
 func (p *program) link() {
+	main := childMain
+	entry := **(**uintptr)(unsafe.Pointer(&main))
+	p.init.entry = entry
 	p.init.calls, p.init.ncalls = &p.initCalls[0], uintptr(len(p.initCalls))
 	if p.command != nil {
-		p.init.command = p.command
+		p.init.command, p.command.entry = p.command, entry
 		p.command.calls, p.command.ncalls = &p.commandCalls[0], uintptr(len(p.commandCalls))
 	}
 }
