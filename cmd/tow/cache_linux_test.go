@@ -56,8 +56,8 @@ func newPlace(t *testing.T, cache, text string) place {
 	return p
 }
 
-// run runs tow and returns its exit code and what it printed.
-func (p place) run(args ...string) (int, string) {
+// command returns a tow that is not started yet.
+func (p place) command(args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(p.t.Context(), p.tow, args...)
 	cmd.Dir = p.dir
 	cmd.Env = []string{
@@ -67,6 +67,12 @@ func (p place) run(args ...string) (int, string) {
 	if isolation, ok := os.LookupEnv("TOW_ISOLATION"); ok {
 		cmd.Env = append(cmd.Env, "TOW_ISOLATION="+isolation)
 	}
+	return cmd
+}
+
+// run runs tow and returns its exit code and what it printed.
+func (p place) run(args ...string) (int, string) {
+	cmd := p.command(args...)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
