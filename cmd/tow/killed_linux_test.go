@@ -180,7 +180,7 @@ func (k *killed) look() {
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	for _, p := range processesLike(k.t, self, k.cache, k.dir, k.mark) {
+	for _, p := range processesOf(k.t, self, k.cache, k.dir, k.mark) {
 		k.t.Errorf("process %s is left", p)
 	}
 	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), k.cache) {
@@ -202,8 +202,9 @@ func (k *killed) look() {
 	k.want(0, "ok: nothing is damaged", "cache", "verify")
 }
 
-// processesLike returns the processes that have to do with one of the texts and do not end. Those that are on their way out are waited for.
-func processesLike(t *testing.T, texts ...string) []string {
+// processesOf returns the processes that execute a program, or have to do with one of the texts, and do not end. Those that are on their way out are
+// waited for.
+func processesOf(t *testing.T, program string, texts ...string) []string {
 	t.Helper()
 	names, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -219,9 +220,12 @@ func processesLike(t *testing.T, texts ...string) []string {
 		if err != nil {
 			continue // it has ended
 		}
-		if about := aboutProcess(name); slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(about, text) }) {
+		exe, _ := os.Readlink(name + "/exe")
+		about := aboutProcess(name)
+		if exe == program || slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(about, text) }) {
+			command, _ := os.ReadFile(name + "/cmdline")
 			if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000); n == 0 || err != nil {
-				left = append(left, about)
+				left = append(left, fmt.Sprintf("%d (%q)", pid, command))
 			}
 		}
 		_ = unix.Close(fd)
@@ -229,19 +233,15 @@ func processesLike(t *testing.T, texts ...string) []string {
 	return left
 }
 
-// aboutProcess returns what a process was started as, where and what it is, and what it has mounted.
+// aboutProcess returns what a process was started as, where it is, and what it has mounted.
 func aboutProcess(dir string) string {
-	parts := []string{filepath.Base(dir)}
-	for _, name := range []string{"cmdline", "environ"} {
-		b, _ := os.ReadFile(filepath.Join(dir, name))
-		parts = append(parts, strings.ReplaceAll(string(b), "\x00", " "))
+	cwd, _ := os.Readlink(dir + "/cwd")
+	parts := []string{cwd}
+	for _, name := range []string{"cmdline", "environ", "mountinfo"} {
+		b, _ := os.ReadFile(dir + "/" + name)
+		parts = append(parts, string(b))
 	}
-	for _, name := range []string{"cwd", "exe"} {
-		path, _ := os.Readlink(filepath.Join(dir, name))
-		parts = append(parts, path)
-	}
-	mounts, _ := os.ReadFile(filepath.Join(dir, "mountinfo"))
-	return strings.Join(append(parts, string(mounts)), "\n")
+	return strings.Join(parts, "\n")
 }
 
 // shapes returns what there is in a cache, without what differs from one to another.
