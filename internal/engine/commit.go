@@ -42,7 +42,7 @@ type onTheWay struct {
 }
 
 // commitPause is what passes between two groups: what a run that is killed loses at most, apart from the group that is being written.
-const commitPause = 200 * time.Millisecond
+const commitPause = 500 * time.Millisecond
 
 func newCommitter(store cas.Store, cache actioncache.Cache) *committer {
 	return &committer{store: store, cache: cache, known: map[resultName]onTheWay{}, waiting: make(chan struct{}), failed: make(chan struct{})}
