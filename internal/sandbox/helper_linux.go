@@ -31,9 +31,9 @@ func MainIfHelper() {
 	}
 	if err := helperMain(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		unix.Exit(1)
 	}
-	os.Exit(0)
+	unix.Exit(0) // at once: with os.Exit the race detector waits for a second
 }
 
 func isHelper() bool { return os.Args[0] == helperName && os.Getpid() == 1 }
@@ -81,6 +81,9 @@ func helperMain() error {
 	}
 	h := &helper{socket: s, spawners: make(chan spawnJob), running: map[uint64]*running{}, templates: map[string]*template{}}
 	if h.machine, err = learn(); err != nil {
+		return err
+	}
+	if err := filter(); err != nil {
 		return err
 	}
 	for range runtime.GOMAXPROCS(0) {

@@ -30,7 +30,7 @@ import (
 
 const (
 	// UID is the number of a command's user and group within the sandbox. Outside it is the user of the program, or Nobody where
-	// that is root.
+	// that is root and there is such a user.
 	UID = 1000
 	// Nobody is who commands are for the rest of the machine when the program is root's. The folders that a command may write to
 	// and its inputs have to be this user's then.
@@ -129,7 +129,7 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 
 // Owner is whom the folders and inputs of commands have to belong to, or -1 where that is who makes them.
 func Owner() int {
-	if os.Geteuid() == 0 {
+	if actsAsRoot() {
 		return Nobody
 	}
 	return -1

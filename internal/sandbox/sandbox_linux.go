@@ -86,6 +86,9 @@ func startHelper() (*conn, error) {
 		// It would start itself, and that itself, and so on.
 		return nil, &SetupError{"start the helper of the sandbox", errors.New("this program does not begin with MainIfHelper")}
 	}
+	if isMachinesRoot() {
+		return nil, rootAlone()
+	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, &SetupError{"make a socket", err}
@@ -131,7 +134,7 @@ func helperCommand(socket *os.File) *exec.Cmd {
 		},
 	}
 	attr := cmd.SysProcAttr
-	if os.Geteuid() == 0 {
+	if actsAsRoot() {
 		both := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}, {ContainerID: UID, HostID: Nobody, Size: 1}}
 		attr.UidMappings, attr.GidMappings, attr.GidMappingsEnableSetgroups = both, both, true
 		return cmd

@@ -22,14 +22,14 @@ func TestMain(m *testing.M) {
 func slot(tb testing.TB) *sandbox.Spec {
 	tb.Helper()
 	dir := tb.TempDir()
-	s := &sandbox.Spec{Env: []string{"PATH=/usr/bin:/bin"}}
+	s := &sandbox.Spec{Env: []string{"PATH=/usr/bin:/bin", "HOME=/home/step"}}
 	for name, to := range map[string]*string{"lower": &s.Lower, "upper": &s.Upper, "work": &s.Work, "home": &s.Home, "tmp": &s.Tmp} {
 		*to = filepath.Join(dir, name)
 		if err := os.Mkdir(*to, 0o755); err != nil {
 			tb.Fatal(err)
 		}
-		if os.Getuid() == 0 {
-			if err := os.Chown(*to, sandbox.Nobody, sandbox.Nobody); err != nil {
+		if owner := sandbox.Owner(); owner >= 0 {
+			if err := os.Chown(*to, owner, owner); err != nil {
 				tb.Fatal(err)
 			}
 		}

@@ -193,7 +193,7 @@ func (m machine) start(p *program, s *Spec, fds []int) {
 		do("make a session", unix.SYS_SETSID),
 	)
 	for i := range 3 {
-		p.before(do("pass on a file", unix.SYS_DUP3, uintptr(fds[i]), uintptr(i), 0))
+		p.pass(fds[i], i)
 	}
 	if s.Terminal {
 		p.before(do("take the terminal", unix.SYS_IOCTL, 0, unix.TIOCSCTTY, 0))
@@ -207,6 +207,24 @@ func (m machine) start(p *program, s *Spec, fds []int) {
 		p.command.paths, p.command.npaths = &p.paths[0], uintptr(len(p.paths))
 	}
 	p.command.argv, p.command.envp = p.list(s.Args), p.list(s.Env)
+}
+
+// pass makes the file fd of the program the file i of the command. For the null device it is that of the sandbox: through the machine's
+// own its times could be set.
+func (p *program) pass(fd, i int) {
+	if !isNull(fd) {
+		p.before(do("pass on a file", unix.SYS_DUP3, uintptr(fd), uintptr(i), 0))
+		return
+	}
+	p.before(
+		keeping(do("open /dev/null", unix.SYS_OPENAT, here, p.text("/dev/null"), unix.O_RDWR|unix.O_CLOEXEC)),
+		using(do("pass on a file", unix.SYS_DUP3, 0, uintptr(i), 0)),
+	)
+}
+
+func isNull(fd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(1, 3)
 }
 
 // softFiles is how many files a command may have open before it asks for more: what most systems give.

@@ -216,7 +216,8 @@ func devices() error {
 		return &SetupError{"mount /dev", err}
 	}
 	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
-		if err := bind(oldRoot+"/dev/"+name, "/dev/"+name, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC); err != nil {
+		// They can be written to all the same, but not be changed: anybody may set the times of /dev/null.
+		if err := bind(oldRoot+"/dev/"+name, "/dev/"+name, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_RDONLY); err != nil {
 			return err
 		}
 	}
