@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,6 +31,7 @@ func controllers() []string { return []string{cpuController, memoryController, p
 // are safe for concurrent use.
 type Groups struct {
 	parents map[string]parent // by controller, where this process may make groups
+	prefix  string            // of the names of the groups of processes that this one can see
 	last    atomic.Uint64
 }
 
@@ -41,11 +43,20 @@ type parent struct {
 
 // OpenGroups finds out where this process may make control groups, and removes what dead processes have left there.
 func OpenGroups() *Groups {
-	g := &Groups{parents: findParents()}
+	g := &Groups{parents: findParents(), prefix: groupsOfNamespace()}
 	for _, p := range g.parents {
-		sweepGroups(p.dir)
+		g.sweep(p.dir)
 	}
 	return g
+}
+
+// groupsOfNamespace returns how the names of groups begin that are made by processes whose numbers mean something here.
+func groupsOfNamespace() string {
+	link, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return groupPrefix
+	}
+	return groupPrefix + strings.Trim(strings.TrimPrefix(link, "pid:"), "[]") + "-"
 }
 
 // Missing returns which of "cpu", "memory" and "pids" cannot be held for a command as a whole.
@@ -109,23 +120,62 @@ func findUnified(own string, out map[string]parent) {
 	}
 }
 
-// sweepGroups removes the groups of processes that are dead. What is in use cannot be removed.
-func sweepGroups(dir string) {
+// sweep removes the groups of processes that are dead, and ends what is left in them.
+func (g *Groups) sweep(dir string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return
 	}
 	for _, entry := range entries {
-		rest, ok := strings.CutPrefix(entry.Name(), groupPrefix)
+		rest, ok := strings.CutPrefix(entry.Name(), g.prefix)
 		if !ok {
 			continue
 		}
 		number, _, _ := strings.Cut(rest, "-")
 		pid, err := strconv.Atoi(number)
 		if err == nil && pid != os.Getpid() && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
-			_ = unix.Rmdir(filepath.Join(dir, entry.Name()))
+			removeGroup(filepath.Join(dir, entry.Name()))
 		}
 	}
+}
+
+const (
+	// sweepRounds bounds how often the processes of a group are gone through: they may have started others meanwhile.
+	sweepRounds = 16
+	// sweepWait is how long a killed process gets to be gone. Only one that hangs in the kernel needs more than a moment.
+	sweepWait = time.Second
+)
+
+// removeGroup removes a group that may hold processes that are about to die.
+func removeGroup(dir string) {
+	for range sweepRounds {
+		if unix.Rmdir(dir) != unix.EBUSY {
+			return
+		}
+		content, err := os.ReadFile(dir + "/cgroup.procs")
+		if err != nil {
+			return
+		}
+		for field := range strings.FieldsSeq(string(content)) {
+			if pid, err := strconv.Atoi(field); err == nil && pid > 0 {
+				killMember(dir, pid)
+			}
+		}
+	}
+}
+
+// killMember kills a process of a group through a descriptor of it, so that no other is hit that has got its number meanwhile, and waits for it to be gone.
+func killMember(dir string, pid int) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	content, err := os.ReadFile(dir + "/cgroup.procs")
+	if err != nil || !slices.Contains(strings.Fields(string(content)), strconv.Itoa(pid)) || unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) != nil {
+		return
+	}
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(sweepWait.Milliseconds()))
 }
 
 // GroupLimits are held for a command and all that it starts together. Zero is none.
@@ -144,7 +194,7 @@ type Group struct {
 // New makes a group that holds those limits that can be held; Holds tells which.
 func (g *Groups) New(l GroupLimits) (*Group, error) {
 	group := &Group{dirs: map[string]string{}}
-	name := fmt.Sprintf("%s%d-%d", groupPrefix, os.Getpid(), g.last.Add(1))
+	name := fmt.Sprintf("%s%d-%d", g.prefix, os.Getpid(), g.last.Add(1))
 	for _, c := range []struct {
 		name string
 		want bool

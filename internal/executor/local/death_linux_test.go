@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,7 +57,7 @@ func dieIfAsked() {
 		if err != nil {
 			return err
 		}
-		_, err = e.Execute(ctx, a, executor.Options{Stdout: os.Stdout, Stderr: os.Stderr})
+		_, err = e.Execute(ctx, a, executor.Options{Stdout: os.Stdout, Stderr: os.Stderr, Limits: executor.Limits{PIDs: 100}})
 		return err
 	}()
 	fmt.Fprintln(os.Stderr, "the step ended:", err)
@@ -133,10 +134,29 @@ func TestTowIsKilledWithSandboxes(t *testing.T) {
 		}
 		unix.Close(fd)
 	}
+	if left := groupsOf(t, cmd.Process.Pid); len(left) == 0 && len(sandbox.OpenGroups().Missing()) == 0 {
+		t.Error("the dead have left no control group")
+	}
 	newLocal(t, mem.New(), dir, time.Minute)
-	if left := workspaces(t, dir); len(left) > 0 {
+	if left := append(workspaces(t, dir), groupsOf(t, cmd.Process.Pid)...); len(left) > 0 {
 		t.Errorf("left of the dead are %v", left)
 	}
+}
+
+// groupsOf returns the control groups that a process has made.
+func groupsOf(t *testing.T, pid int) []string {
+	t.Helper()
+	var out []string
+	err := filepath.WalkDir("/sys/fs/cgroup", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && strings.HasPrefix(entry.Name(), "tow-") && strings.Contains(entry.Name(), "-"+strconv.Itoa(pid)+"-") {
+			out = append(out, path)
+		}
+		return nil // others' groups come and go
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // sleepers returns descriptors of the processes that sleep for so many seconds.

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/towpath/towpath/internal/cas"
+	"github.com/towpath/towpath/internal/sandbox"
 )
 
 // workDir is a folder for workspaces that processes share. Each of them has a subfolder there, its session, whose lock it
@@ -98,12 +99,13 @@ func makeWorkDir(dir string) (*workDir, error) {
 
 func openLock(path string) (*os.File, error) { return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666) }
 
-// removeDead removes the sessions that nobody holds. What cannot be removed, being another user's perhaps, stays.
+// removeDead removes the sessions that nobody holds, and the control groups of processes that are dead. What cannot be removed, being another user's perhaps, stays.
 func removeDead(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
+	dead := false
 	for _, entry := range entries {
 		if !entry.IsDir() {
 			continue
@@ -117,9 +119,13 @@ func removeDead(dir string) error {
 			killMarked(0, "TMPDIR="+session+string(filepath.Separator))
 			_ = held.Close() // Windows removes no open file; the gate keeps others out
 			_ = removeAll(session)
+			dead = true
 			continue
 		}
 		held.Close()
+	}
+	if dead {
+		sandbox.OpenGroups()
 	}
 	return nil
 }
@@ -190,7 +196,7 @@ func (w *workspace) make(owner int) error {
 func (w *workspace) clear() bool {
 	for i, folder := range w.folders() {
 		info, err := os.Lstat(folder)
-		if err != nil || !os.SameFile(info, w.made[i]) || info.Mode() != w.made[i].Mode() || isMarkedFolder(folder) {
+		if err != nil || !os.SameFile(info, w.made[i]) || info.Mode() != w.made[i].Mode() || isMarkedFolder(folder, w.overlay != "" && (folder == w.root || folder == w.overlay)) {
 			return false
 		}
 		entries, err := os.ReadDir(folder)
