@@ -1,8 +1,8 @@
 package local
 
 import (
-	"bytes"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,8 +25,9 @@ func spread(dir string) {
 	_ = unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags|topDir) // other file systems need none
 }
 
-// isMarkedFolder tells whether a folder has attributes that a command may have given it; those of overlays are not a command's.
-func isMarkedFolder(dir string) bool {
+// isMarkedFolder tells whether a folder has attributes that a command may have given it. Where overlay is set it is a folder of an overlay,
+// which has attributes there that are not a command's: those that a command gives are not seen as the overlay's own.
+func isMarkedFolder(dir string, overlay bool) bool {
 	var buf [4096]byte
 	n, err := unix.Llistxattr(dir, buf[:])
 	if err == unix.ENOTSUP {
@@ -35,8 +36,10 @@ func isMarkedFolder(dir string) bool {
 	if err != nil {
 		return true
 	}
-	for name := range bytes.SplitSeq(buf[:n], []byte{0}) {
-		if len(name) > 0 && !bytes.HasPrefix(name, []byte("user.overlay.")) && !bytes.HasPrefix(name, []byte("security.")) {
+	const own = "user.overlay."
+	for name := range strings.SplitSeq(string(buf[:n]), "\x00") {
+		ofOverlay := overlay && strings.HasPrefix(name, own) && !strings.HasPrefix(name, own+"overlay.")
+		if name != "" && !ofOverlay && !strings.HasPrefix(name, "security.") {
 			return true
 		}
 	}

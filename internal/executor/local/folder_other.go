@@ -6,4 +6,4 @@ package local
 func spread(string) {}
 
 // isMarkedFolder is not asked where folders are not used again.
-func isMarkedFolder(string) bool { return false }
+func isMarkedFolder(string, bool) bool { return false }

@@ -42,7 +42,7 @@ type attempt struct {
 	nested uintptr
 	// says is what the step must be told. It is empty where the attempt may succeed and changes nothing that is not the step's own.
 	says string
-	// fails is what the error of the execution must be.
+	// fails is what the error of the execution must be; that of an execution without one is empty.
 	fails string
 	// outputs and limits are those of the step, and exceeded the limit that it must meet as far as the machine names it.
 	outputs  []string
@@ -148,7 +148,11 @@ func (a attempt) judge(t *testing.T, o outcome) {
 	t.Helper()
 	switch {
 	case a.fails != "":
-		if o.err == nil || !regexp.MustCompile(a.fails).MatchString(o.err.Error()) {
+		said := ""
+		if o.err != nil {
+			said = o.err.Error()
+		}
+		if !regexp.MustCompile(a.fails).MatchString(said) {
 			t.Errorf("the error is %v, want %q (%d: %s)", o.err, a.fails, o.ExitCode, o.printed)
 		}
 		return
