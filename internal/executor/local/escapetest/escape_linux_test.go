@@ -44,6 +44,8 @@ type attempt struct {
 	says string
 	// fails is what the error of the execution must be; that of an execution without one is empty.
 	fails string
+	// tool tells that the step declares the tool of the machine.
+	tool bool
 	// outputs and limits are those of the step, and exceeded the limit that it must meet as far as the machine names it.
 	outputs  []string
 	limits   executor.Limits
@@ -180,6 +182,9 @@ func (a attempt) judge(t *testing.T, o outcome) {
 func (m *machine) make(t *testing.T, a attempt) outcome {
 	t.Helper()
 	c := executor.Command{Args: []string{"./probe"}, Outputs: a.outputs, Env: []executor.EnvVar{{Name: attemptVariable, Value: a.name}}}
+	if a.tool {
+		c.Tools = []executor.Tool{{Name: "tool", Path: m.tool, Digest: digest.OfBytes([]byte("tool"))}}
+	}
 	if a.sh != "" {
 		c.Args = []string{"sh", "-c", a.sh, "sh"}
 	}

@@ -144,6 +144,12 @@ func toolchainWrites() []attempt {
 		{name: "remove from the toolchain", sh: `rm -f /usr/bin/env`, says: unchangeable},
 		{name: "change the mode of a program", sh: `chmod 777 /usr/bin/env || touch /usr/bin/env`, says: unchangeable},
 		{name: "link a program out", sh: `ln /usr/bin/su out`, says: "cross-device|not permitted"},
+		{name: "write into the installation of a tool", tool: true, args: func(m *machine) []string { return []string{filepath.Dir(filepath.Dir(m.tool))} },
+			sh: `touch "$1/f" || touch "$1/lib/f" || chmod 777 "$1/bin" || rm "$1/bin/tool"`, says: unchangeable},
+		{name: "see a tool that was not declared", probe: read, args: func(m *machine) []string { return []string{m.tool, filepath.Dir(m.tool)} }, says: absent},
+		{name: "see what is beside a tool", tool: true, probe: read, says: absent, args: func(m *machine) []string {
+			return []string{filepath.Join(filepath.Dir(m.tool), "../..", filepath.Base(m.shared)), "/var/lib", "/var/log"}
+		}},
 		{name: "write into /etc", sh: `touch /etc/tow-test || echo x >>/etc/passwd || rm /etc/hosts`, says: unchangeable},
 		{name: "write into the root", sh: `touch /tow-test || mkdir /run || mkdir /home/other`, says: unchangeable},
 		{name: "write into /dev", sh: `touch /dev/tow-test || rm /dev/null || ln -sf /tmp /dev/fd`, says: unchangeable},

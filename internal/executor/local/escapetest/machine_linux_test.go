@@ -41,6 +41,7 @@ type machine struct {
 
 	top, cache, home string // folders: of the test, of tow, of a file in the user's home
 	beside, blob     string // files: beside the work tree, of the store
+	tool             string // a program that is set-user-ID, in an installation of its own
 	shared           string // in /dev/shm
 	queue            string // of messages
 	key              int    // of the shared memory, semaphores and messages of System V
@@ -61,6 +62,8 @@ func newMachine(t *testing.T) *machine {
 	}
 	m.open(t)
 	m.addFiles(t)
+	m.addTool(t)
+	m.addKeys(t)
 	m.addInputs(t)
 	m.addVictim(t)
 	m.addSharedMemory(t)
@@ -121,6 +124,40 @@ func (m *machine) addFiles(t *testing.T) {
 		if err := errors.Join(os.WriteFile(path, []byte(secret), 0o666), os.Chmod(path, 0o666)); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// addTool installs a program that tells who runs it.
+func (m *machine) addTool(t *testing.T) {
+	t.Helper()
+	prefix, err := os.MkdirTemp("/var/tmp", "tow-test-") //nolint:usetesting // a step has a /tmp of its own
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(prefix) })
+	m.tool = filepath.Join(prefix, "bin", "tool")
+	id, err := os.ReadFile("/usr/bin/id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(
+		os.Chmod(prefix, 0o777), os.Mkdir(filepath.Join(prefix, "bin"), 0o755), os.Mkdir(filepath.Join(prefix, "lib"), 0o755),
+		os.WriteFile(m.tool, id, 0o755), os.Chmod(m.tool, 0o755|fs.ModeSetuid|fs.ModeSetgid), os.Chmod(filepath.Join(prefix, "lib"), 0o777),
+	); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// addKeys gives the user and the session keys, where the system has any.
+func (m *machine) addKeys(t *testing.T) {
+	t.Helper()
+	for _, ring := range []int{unix.KEY_SPEC_USER_KEYRING, unix.KEY_SPEC_SESSION_KEYRING} {
+		id, err := unix.AddKey("user", secret, []byte(secret), ring)
+		if err != nil {
+			t.Logf("the system keeps no keys: %v", err)
+			continue
+		}
+		t.Cleanup(func() { _, _ = unix.KeyctlInt(unix.KEYCTL_UNLINK, id, ring, 0, 0) })
 	}
 }
 

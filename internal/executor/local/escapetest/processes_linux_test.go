@@ -15,7 +15,7 @@ import (
 
 // numbers are those of processes that a step has nothing to do with.
 func numbers(m *machine) []string {
-	return []string{strconv.Itoa(m.victim.Process.Pid), strconv.Itoa(m.neighbour), strconv.Itoa(os.Getpid()), strconv.Itoa(os.Getppid())}
+	return []string{strconv.Itoa(m.victim.Process.Pid), strconv.Itoa(m.neighbour), strconv.Itoa(os.Getpid()), strconv.Itoa(os.Getppid()), strconv.Itoa(unix.Getpgrp())}
 }
 
 // each makes an attempt at every process of a list, none of which may succeed.
@@ -136,6 +136,8 @@ func processes() []attempt {
   grep -q "NoNewPrivs:.1" /proc/self/status || echo privileges can be gained
 done
 su root -c id </dev/null && exit 0; mount -t tmpfs none /tmp && exit 0; echo refused; exit 1`, says: "(?s)^[^p].*refused"},
+		{name: "gain by a tool that is set-user-ID", tool: true, args: func(m *machine) []string { return []string{m.tool} },
+			sh: `test "$("$1" -u) $("$1" -g)" != "1000 1000" || { echo nothing is gained; exit 1; }`, says: "nothing is gained"},
 		{name: "have capabilities", sh: `grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb):' /proc/self/status | grep -v '0000000000000000$' || { echo there are none; exit 1; }`, says: "there are none"},
 		{name: "give a file capabilities", probe: func([]string) error {
 			if err := os.WriteFile("f", nil, 0o755); err != nil {
