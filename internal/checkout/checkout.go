@@ -166,22 +166,23 @@ func (c *Checkouts) provided(d digest.Digest, u *use) {
 	close(u.done)
 }
 
-// refresh puts on record that u is used, if that was long ago, and tells whether its folder is still there.
+// refresh puts on record that u is used, if that was long ago, and tells whether its folder is still there: another process may have removed it.
 func (c *Checkouts) refresh(d digest.Digest, u *use) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
-	if now.Sub(u.touched) < refreshAfter {
+	var err error
+	if now := time.Now(); now.Sub(u.touched) < refreshAfter {
+		_, err = os.Lstat(u.path)
+	} else if err = stamp(u.path, now); err == nil {
+		u.touched = now
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
 		return true
 	}
-	if err := stamp(u.path, now); errors.Is(err, fs.ErrNotExist) {
-		if c.uses[d] == u {
-			delete(c.uses, d)
-		}
-		return false
+	if c.uses[d] == u {
+		delete(c.uses, d)
 	}
-	u.touched = now
-	return true
+	return false
 }
 
 // provide returns the folder of d, which is looked at where there is one and made where not.
