@@ -5,6 +5,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -134,7 +135,7 @@ func (g *Groups) sweep(dir string) {
 		number, _, _ := strings.Cut(rest, "-")
 		pid, err := strconv.Atoi(number)
 		if err == nil && pid != os.Getpid() && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
-			removeGroup(filepath.Join(dir, entry.Name()))
+			_ = removeGroup(filepath.Join(dir, entry.Name())) // who comes next tries again
 		}
 	}
 }
@@ -146,15 +147,15 @@ const (
 	sweepWait = time.Second
 )
 
-// removeGroup removes a group that may hold processes that are about to die.
-func removeGroup(dir string) {
+// removeGroup ends the processes of a group, which may be about to end anyway, and removes it.
+func removeGroup(dir string) error {
 	for range sweepRounds {
-		if unix.Rmdir(dir) != unix.EBUSY {
-			return
+		if err := unix.Rmdir(dir); err != unix.EBUSY {
+			return err
 		}
 		content, err := os.ReadFile(dir + "/cgroup.procs")
 		if err != nil {
-			return
+			return err
 		}
 		for field := range strings.FieldsSeq(string(content)) {
 			if pid, err := strconv.Atoi(field); err == nil && pid > 0 {
@@ -162,6 +163,7 @@ func removeGroup(dir string) {
 			}
 		}
 	}
+	return unix.EBUSY
 }
 
 // killMember kills a process of a group through a descriptor of it, so that no other is hit that has got its number meanwhile, and waits for it to be gone.
@@ -193,8 +195,16 @@ type Group struct {
 
 // New makes a group that holds those limits that can be held; Holds tells which.
 func (g *Groups) New(l GroupLimits) (*Group, error) {
+	for {
+		group, err := g.make(fmt.Sprintf("%s%d-%d", g.prefix, os.Getpid(), g.last.Add(1)), l)
+		if !errors.Is(err, fs.ErrExist) { // other Groups of this process count as well
+			return group, err
+		}
+	}
+}
+
+func (g *Groups) make(name string, l GroupLimits) (*Group, error) {
 	group := &Group{dirs: map[string]string{}}
-	name := fmt.Sprintf("%s%d-%d", g.prefix, os.Getpid(), g.last.Add(1))
 	for _, c := range []struct {
 		name string
 		want bool
@@ -290,14 +300,14 @@ func counter(path, name string) int64 {
 	return 0
 }
 
-// Close removes the group, in which nothing may be running.
+// Close removes the group, and ends what is left in it.
 func (g *Group) Close() error {
 	var errs []error
 	for _, f := range g.files {
 		errs = append(errs, f.Close())
 	}
 	for _, dir := range g.dirs {
-		if err := unix.Rmdir(dir); err != nil && err != unix.ENOENT {
+		if err := removeGroup(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, fmt.Errorf("remove the control group %s: %w", dir, err))
 		}
 	}

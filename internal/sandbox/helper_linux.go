@@ -23,9 +23,10 @@ const (
 	helperSocket = 3
 )
 
-// MainIfHelper makes this process the helper where it was started as that, and does not return then. Every program that uses this
-// package calls it first in main, and tests do in TestMain.
+// MainIfHelper makes this process the helper, or a command with limits, where it was started as that, and does not return then. Every program that
+// uses this package calls it first in main, and tests do in TestMain.
 func MainIfHelper() {
+	mainIfLimited()
 	if !isHelper() {
 		return
 	}

@@ -1,5 +1,5 @@
 // Package sandbox runs commands of Linux in namespaces of their own: each sees a root that is put together for it, and nothing else of
-// the machine.
+// the machine. On other systems, and for commands that are not in a sandbox, it has limits as far as the system can hold them.
 //
 // It is given folders, arguments, open files and limits. It must not know what a step is, where the folders come from, or what becomes
 // of what is left in them.

@@ -7,8 +7,9 @@ import (
 	"os"
 )
 
-// MainIfHelper does nothing where there is no sandbox.
-func MainIfHelper() {}
+// MainIfHelper makes this process a command with limits where it was started as that, and does not return then. Every program that uses this package
+// calls it first in main, and tests do in TestMain.
+func MainIfHelper() { mainIfLimited() }
 
 // Sandbox is not supported on this system.
 type Sandbox struct{}

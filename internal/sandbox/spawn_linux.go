@@ -236,33 +236,15 @@ func (m machine) limit(p *program, l Limits) {
 	}
 	set(unix.RLIMIT_NOFILE, min(softFiles, m.files), m.files)
 	set(unix.RLIMIT_CORE, 0, 0)
-	for _, r := range []struct {
-		resource uint64
-		max      int64
-	}{{unix.RLIMIT_FSIZE, l.FileBytes}, {unix.RLIMIT_AS, l.MemoryBytes}, {unix.RLIMIT_NPROC, l.Processes}} {
-		if r.max > 0 {
-			set(r.resource, uint64(r.max), uint64(r.max))
-		}
+	for _, r := range l.ofProcesses() {
+		lower := lowered(r.resource, r.max)
+		set(uint64(r.resource), lower.Cur, lower.Max)
 	}
 	if l.CPUs > 0 {
 		if set := firstCPUs(l.CPUs); set != nil {
 			p.before(do("choose processors", unix.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(*set), place(p, set)))
 		}
 	}
-}
-
-// firstCPUs returns n of the processors that this process may run on, or nil where it has no more.
-func firstCPUs(n int) *unix.CPUSet {
-	var all, some unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &all); err != nil || all.Count() <= n {
-		return nil
-	}
-	for cpu := 0; some.Count() < n; cpu++ {
-		if all.IsSet(cpu) {
-			some.Set(cpu)
-		}
-	}
-	return &some
 }
 
 // spawnJob asks a spawner to start the init of a command in a template.

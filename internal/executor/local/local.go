@@ -16,7 +16,8 @@
 //   - Undeclared inputs can be read and anything can be written that the user may write. The path of the workspace differs
 //     between executions and gets into outputs that record it.
 //   - On Linux the three folders of a workspace are emptied and used again. A process that was not found, as above, stays.
-//   - User, umask and limits of resources are those of tow; only the limit of outputs is held.
+//   - User and umask are those of tow. Limits are held as far as the system can: a command that has some begins as tow, which takes them on and then
+//     executes it. Gaps tells what is not held.
 //   - On Windows there are no groups: only the command itself is killed, and what holds its output open delays the end.
 package local
 
@@ -133,11 +134,17 @@ func (e *Executor) Execute(ctx context.Context, a executor.Action, o executor.Op
 	if err != nil {
 		return executor.Result{}, err
 	}
-	p := proc{cmd: cmd, grace: e.grace, marker: "TMPDIR=" + w.tmp}
+	limits, group, err := e.limit(o.Limits)
+	if err != nil {
+		return executor.Result{}, &executor.InfrastructureError{Op: "limit the command", Err: err}
+	}
+	defer group.Close() // it is removed by the next who looks otherwise
+	p := proc{cmd: cmd, grace: e.grace, marker: "TMPDIR=" + w.tmp, limits: limits, groups: group.Files()}
 	result, printed, err := p.run(ctx, o)
 	if err != nil {
 		return result, startError(a, err)
 	}
+	result.Exceeded = exceededOf(group, result, o)
 	return e.capture(ctx, a, o, w.root, result, printed)
 }
 
@@ -213,6 +220,9 @@ func startError(a executor.Action, err error) error {
 	var start *startFailure
 	if !errors.As(err, &start) {
 		return err
+	}
+	if _, ok := errors.AsType[*sandbox.SetupError](err); ok {
+		return &executor.InfrastructureError{Op: "limit the command", Err: start.err}
 	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || isStepsFault(err) {
 		// The path of the workspace says nothing to the user.

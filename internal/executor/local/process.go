@@ -13,6 +13,7 @@ import (
 
 	"github.com/towpath/towpath/internal/executor"
 	"github.com/towpath/towpath/internal/process"
+	"github.com/towpath/towpath/internal/sandbox"
 )
 
 const (
@@ -39,6 +40,8 @@ type proc struct {
 	group  *process.Group // once it is started
 	grace  time.Duration
 	marker string // a variable that no process has but those that the command starts
+	limits sandbox.Limits
+	groups []*os.File // the lists of processes of the control groups that it is to be in
 }
 
 // run starts the command, streams what it writes, and returns when it has ended and nothing of it is left.
@@ -95,6 +98,9 @@ func (s *streams) outcome(ctx context.Context, r executor.Result, cancelled bool
 }
 
 func (p *proc) start() error {
+	if p.limits != (sandbox.Limits{}) || len(p.groups) > 0 {
+		return p.startLimited()
+	}
 	for try := 1; ; try++ {
 		p.group = process.New(p.cmd)
 		err := p.cmd.Start()
@@ -104,6 +110,24 @@ func (p *proc) start() error {
 		c := p.cmd // which cannot be started again
 		p.cmd = &exec.Cmd{Path: c.Path, Args: c.Args, Env: c.Env, Dir: c.Dir, Stdout: c.Stdout, Stderr: c.Stderr}
 	}
+}
+
+func (p *proc) startLimited() error {
+	limited, err := sandbox.Limit(p.cmd, p.limits, p.groups)
+	if err != nil {
+		return err
+	}
+	p.group = process.New(p.cmd)
+	if err := p.cmd.Start(); err != nil {
+		limited.Close()
+		return err
+	}
+	if err := limited.Started(); err != nil {
+		p.group.Kill()
+		_ = p.group.Wait() // how it ended says nothing
+		return err
+	}
+	return nil
 }
 
 // wait returns when the command has ended and its group is killed, and tells whether ctx ended before.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"strings"
 	"time"
@@ -25,28 +24,40 @@ func (e *Executor) executeInSandbox(ctx context.Context, a executor.Action, o ex
 	if err != nil {
 		return executor.Result{}, err
 	}
+	inputs, err := hold(a, spec)
+	if err != nil {
+		return executor.Result{}, err
+	}
+	defer release(inputs)
 	w, err := e.work.acquire()
 	if err != nil {
 		return executor.Result{}, &executor.InfrastructureError{Op: "make the workspace", Err: err}
 	}
 	defer e.work.release(w)
 	spec.Upper, spec.Work, spec.Home, spec.Tmp = w.root, w.overlay, w.home, w.tmp
-	group, err := e.limit(spec, o.Limits)
+	limits, group, err := e.limit(o.Limits)
 	if err != nil {
 		return executor.Result{}, &executor.InfrastructureError{Op: "limit the command", Err: err}
 	}
 	defer group.Close() // it is removed by the next who looks otherwise
+	spec.Limits = limits
 	result, printed, workspace, err := e.runInSandbox(ctx, spec, o, group)
 	if workspace != nil {
 		defer workspace.Close()
 	}
+	if gone := takenAway(inputs); gone != nil && ctx.Err() == nil {
+		return result, gone
+	}
 	if err != nil {
 		return result, e.sandboxError(a, err)
 	}
-	if !o.Accepts(result.ExitCode) || result.Signal != "" {
-		result.Exceeded = exceededOf(group, result.Exceeded)
+	result.Exceeded = exceededOf(group, result, o)
+	result, err = e.capture(ctx, a, o, fmt.Sprintf("/proc/self/fd/%d", workspace.Fd()), result, printed)
+	if gone := takenAway(inputs); gone != nil && ctx.Err() == nil {
+		result.Accepted = false
+		return result, gone
 	}
-	return e.capture(ctx, a, o, fmt.Sprintf("/proc/self/fd/%d", workspace.Fd()), result, printed)
+	return result, err
 }
 
 // specOf returns what a sandbox needs to know of an action.
@@ -84,41 +95,6 @@ func programs(a executor.Action) []string {
 	return out
 }
 
-// limit makes the group that holds the limits of a command, and has each of its processes held to those that no group can hold.
-func (e *Executor) limit(s *sandbox.Spec, l executor.Limits) (*sandbox.Group, error) {
-	s.Limits.FileBytes = l.OutputBytes
-	if l.CPUs == 0 && l.MemoryBytes == 0 && l.PIDs == 0 {
-		return &sandbox.Group{}, nil
-	}
-	group, err := e.groups().New(sandbox.GroupLimits{CPUs: l.CPUs, MemoryBytes: l.MemoryBytes, PIDs: l.PIDs})
-	if err != nil {
-		return nil, err
-	}
-	if !group.Holds("memory") {
-		s.Limits.MemoryBytes = l.MemoryBytes
-	}
-	if !group.Holds("pids") {
-		s.Limits.Processes = l.PIDs
-	}
-	if !group.Holds("cpu") {
-		s.Limits.CPUs = int(math.Ceil(l.CPUs))
-	}
-	return group, nil
-}
-
-// exceededOf names the limit that a command that has failed has met, where none is known yet.
-func exceededOf(group *sandbox.Group, known string) string {
-	switch {
-	case known != "":
-		return known
-	case group.OutOfMemory():
-		return "memory"
-	case group.OutOfPIDs():
-		return "pids"
-	}
-	return ""
-}
-
 // runInSandbox runs a command. The workspace is not nil where there is no error.
 func (e *Executor) runInSandbox(ctx context.Context, spec *sandbox.Spec, o executor.Options, group *sandbox.Group) (executor.Result, int64, *os.File, error) {
 	streaming, stop := context.WithCancelCause(ctx)
@@ -144,9 +120,6 @@ func (e *Executor) runInSandbox(ctx context.Context, spec *sandbox.Spec, o execu
 		return executor.Result{}, 0, nil, err
 	}
 	result, err := streams.outcome(ctx, resultOfSandbox(ended), wasCancelled)
-	if result.Signal == "SIGXFSZ" && o.Limits.OutputBytes > 0 {
-		result.Exceeded = exceededOutput
-	}
 	return result, streams.printed.Load(), ended.Workspace, err
 }
 
