@@ -34,6 +34,7 @@ func artifactOpenssl(l *lab) harness.Row {
 		About:   "storing and restoring an artifact of 4 GiB in at most 100 MiB of memory against openssl dgst and cp of it, twice",
 		Limit:   1.3,
 		Metrics: timeAndCPU(),
+		Warmups: 1,
 		Runs:    5,
 		Prepare: func(ctx context.Context) (*harness.Trial, error) {
 			self, err := os.Executable()

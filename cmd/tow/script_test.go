@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -53,7 +54,8 @@ func TestScript(t *testing.T) {
 			e.Setenv("CACHE", cache)
 			e.Setenv("PYTHON", python)
 			e.Setenv("TOW_PYTHON", python)
-			e.Setenv("GORACE", "atexit_sleep_ms=0") // else the race detector keeps every tow for a second when it ends
+			e.Setenv("MARK", strconv.Itoa(os.Getpid())) // for what no process of other tests has among its arguments
+			e.Setenv("GORACE", "atexit_sleep_ms=0")     // else the race detector keeps every tow for a second when it ends
 			e.Cd = p
 			return setGo(e)
 		},
@@ -97,6 +99,7 @@ func commands() map[string]func(ts *testscript.TestScript, neg bool, args []stri
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"code":    code,
 		"signal":  signalled,
+		"gone":    gone,
 		"events":  events,
 		"replace": replace,
 		"corrupt": corrupt,
@@ -126,47 +129,75 @@ func expect(ts *testscript.TestScript, want string, err error) {
 	}
 }
 
-// signalled runs a command, waits until someone writes to a fifo, which it makes, and sends the command a signal: `signal INT 130 $WORK/fifo tow run`.
+// signalled runs a command, waits until it prints a text, and sends it a signal: `signal INT 130 started tow run --verbose`.
 func signalled(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 4 {
-		ts.Fatalf("usage: signal SIGNAL N FIFO COMMAND [ARG…]")
+		ts.Fatalf("usage: signal SIGNAL N TEXT COMMAND [ARG…]")
 	}
 	sig, ok := map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM, "KILL": os.Kill}[args[0]]
 	if !ok {
 		ts.Fatalf("unknown signal %s", args[0])
 	}
-	fifo := ts.MkAbs(args[2])
-	ts.Check(syscall.Mkfifo(fifo, 0o600))
 	command, err := exec.LookPath(args[3])
 	ts.Check(err)
 	cmd := exec.Command(command, args[4:]...)
 	cmd.Dir, cmd.Env = ts.MkAbs("."), environ(ts)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	stdout := &awaited{text: args[2], printed: make(chan struct{})}
+	var stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = stdout, &stderr
 	ts.Check(cmd.Start())
 	ended := make(chan error, 1)
-	go func() {
-		ended <- cmd.Wait()
-		// Whoever still waits for a writer is let go.
-		if f, err := os.OpenFile(fifo, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
-			_ = f.Close()
-		}
-	}()
-	_, err = os.ReadFile(fifo)
-	ts.Check(err)
-	_ = cmd.Process.Signal(sig) // it may have ended, which its exit code tells
-	err = <-ended
-	fmt.Fprint(ts.Stdout(), stdout.String())
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case <-stdout.printed:
+		_ = cmd.Process.Signal(sig) // it may have ended, which its exit code tells
+		err = <-ended
+	case err = <-ended:
+		defer ts.Fatalf("it ended and did not print %q", args[2])
+	}
+	fmt.Fprint(ts.Stdout(), stdout.all.String())
 	fmt.Fprint(ts.Stderr(), stderr.String())
-	ts.Logf("[stdout]\n%s[stderr]\n%s", stdout.String(), stderr.String())
+	ts.Logf("[stdout]\n%s[stderr]\n%s", stdout.all.String(), stderr.String())
 	expect(ts, args[1], err)
+}
+
+// awaited keeps what is written to it, and tells when that contains a text.
+type awaited struct {
+	all     bytes.Buffer
+	text    string
+	printed chan struct{}
+	once    sync.Once
+}
+
+func (a *awaited) Write(p []byte) (int, error) {
+	n, err := a.all.Write(p)
+	if bytes.Contains(a.all.Bytes(), []byte(a.text)) {
+		a.once.Do(func() { close(a.printed) })
+	}
+	return n, err
+}
+
+// gone checks that no process has a text among its arguments: `gone 86401.5`. It looks once: what tow starts ends before it does.
+func gone(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: gone TEXT")
+	}
+	all, err := exec.Command("ps", "-A", "-o", "args").Output()
+	ts.Check(err)
+	for line := range strings.Lines(string(all)) {
+		if strings.Contains(line, args[0]) {
+			ts.Fatalf("there still is %s", line)
+		}
+	}
 }
 
 // environ is the environment of a script, as far as tow and its steps look at it.
 func environ(ts *testscript.TestScript) []string {
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "WORK", "TOW_PYTHON", "GOCACHE"} {
-		env = append(env, name+"="+ts.Getenv(name))
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "WORK", "TOW_PYTHON", "TOW_ISOLATION", "GOCACHE"} {
+		if value := ts.Getenv(name); value != "" {
+			env = append(env, name+"="+value)
+		}
 	}
 	return env
 }
