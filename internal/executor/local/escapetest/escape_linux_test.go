@@ -7,6 +7,7 @@ package escapetest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"regexp"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/executor"
@@ -200,8 +202,10 @@ func (m *machine) step(t *testing.T, c executor.Command, inputs digest.Digest, l
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // for a step that has stopped what runs it
+	defer cancel()
 	var out bytes.Buffer
-	result, err := m.Execute(t.Context(), action, executor.Options{Stdout: &locked{w: &out}, Stderr: &locked{w: &out}, Limits: l})
+	result, err := m.Execute(ctx, action, executor.Options{Stdout: &locked{w: &out}, Stderr: &locked{w: &out}, Limits: l})
 	return outcome{result, out.String(), err}
 }
 

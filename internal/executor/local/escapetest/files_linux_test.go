@@ -150,6 +150,7 @@ func toolchainWrites() []attempt {
 		{name: "see what is beside a tool", tool: true, probe: read, says: absent, args: func(m *machine) []string {
 			return []string{filepath.Join(filepath.Dir(m.tool), "../..", filepath.Base(m.shared)), "/var/lib", "/var/log"}
 		}},
+		{name: "find a mount of the machine that can be written to", tool: true, probe: findWritable, says: "there is none"},
 		{name: "write into /etc", sh: `touch /etc/tow-test || echo x >>/etc/passwd || rm /etc/hosts`, says: unchangeable},
 		{name: "write into the root", sh: `touch /tow-test || mkdir /run || mkdir /home/other`, says: unchangeable},
 		{name: "write into /dev", sh: `touch /dev/tow-test || rm /dev/null || ln -sf /tmp /dev/fd`, says: unchangeable},
@@ -168,6 +169,29 @@ func toolchainWrites() []attempt {
 		{name: "make a device", sh: `mknod null c 1 3 || mknod mem c 1 1 || mknod disk b 253 0`, says: "not permitted"},
 		{name: "use a device that is a whiteout", sh: `mknod gone c 0 0 && cat gone`, says: "not permitted"},
 	}
+}
+
+// findWritable looks for a mount that is not the step's own and can be written to, or honours set-user-ID bits.
+func findWritable([]string) error {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(b)) {
+		fields := strings.Fields(line)
+		at, flags := fields[4], ","+fields[5]+","
+		if !strings.Contains(flags, ",nosuid,") {
+			return nil
+		}
+		switch at {
+		case "/workspace", "/home/step", "/tmp", "/dev/shm", "/dev/pts", "/proc":
+			continue
+		}
+		if !strings.Contains(flags, ",ro,") {
+			return nil
+		}
+	}
+	return fmt.Errorf("there is none")
 }
 
 // leftovers are attempts to leave something to the next step, or to find something of the one before.

@@ -85,7 +85,7 @@ func (m *machine) open(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.Executor, err = local.New(local.Config{
-		Store: m.store, Dir: filepath.Join(m.cache, "work"), Isolation: local.Sandbox, Checkouts: folders, Grace: time.Minute,
+		Store: m.store, Dir: filepath.Join(m.cache, "work"), Isolation: local.Sandbox, Checkouts: folders, Grace: time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
