@@ -157,7 +157,7 @@ func (k *killed) child(tow int) (name string, pid int) {
 	var found []int
 	for _, list := range lists {
 		b, _ := os.ReadFile(list)
-		for _, field := range strings.Fields(string(b)) {
+		for field := range strings.FieldsSeq(string(b)) {
 			if pid, err := strconv.Atoi(field); err == nil {
 				found = append(found, pid)
 			}
