@@ -220,6 +220,7 @@ func (h *helper) execute(r *request, fds []int, running *running) (answer reply,
 	closeAll(fds)
 	_ = unix.Close(m.home)
 	_ = unix.Close(m.tmp)
+	closeTools(m.tools)
 	if err != nil {
 		_ = unix.Close(m.workspace)
 		return reply{Failure: failureOf("start the sandbox", err)}, -1

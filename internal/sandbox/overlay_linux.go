@@ -11,7 +11,10 @@ import (
 )
 
 // mounts are those of one command, which are nowhere yet. Negative numbers are none.
-type mounts struct{ workspace, home, tmp int }
+type mounts struct {
+	workspace, home, tmp int
+	tools                []tool // below home and tmp
+}
 
 func (m mounts) close() {
 	for _, fd := range []int{m.workspace, m.home, m.tmp} {
@@ -19,13 +22,17 @@ func (m mounts) close() {
 			_ = unix.Close(fd)
 		}
 	}
+	closeTools(m.tools)
 }
 
 const private = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
 
 func mountsOf(s *Spec) (mounts, error) {
-	m := mounts{-1, -1, -1}
+	m := mounts{workspace: -1, home: -1, tmp: -1}
 	var err error
+	if m.tools, err = ownTools(s); err != nil {
+		return m, err
+	}
 	if m.home, err = bindOf(s.Home, private); err != nil {
 		return m, err
 	}

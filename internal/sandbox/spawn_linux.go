@@ -136,6 +136,11 @@ func (p *program) mount(m mounts) {
 	}{{m.workspace, Workspace}, {m.tmp, Tmp}, {m.home, Home}} {
 		p.setUp(do("mount "+at.path, unix.SYS_MOVE_MOUNT, uintptr(at.fd), none, here, p.text(at.path), unix.MOVE_MOUNT_F_EMPTY_PATH))
 	}
+	for _, t := range m.tools {
+		if t.fd >= 0 {
+			p.setUp(do("mount "+t.path, unix.SYS_MOVE_MOUNT, uintptr(t.fd), none, here, p.text(t.path), unix.MOVE_MOUNT_F_EMPTY_PATH))
+		}
+	}
 	tmpfs, proc, devpts := p.text("tmpfs"), p.text("proc"), p.text("devpts")
 	p.setUp(
 		do("mount /dev/shm", unix.SYS_MOUNT, tmpfs, p.text("/dev/shm"), tmpfs, unix.MS_NOSUID|unix.MS_NODEV, p.text("mode=1777")),

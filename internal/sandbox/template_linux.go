@@ -30,7 +30,7 @@ func (h *helper) template(s *Spec) (*template, error) {
 		Root    string
 		Tools   []string
 		Network bool
-	}{s.Root, s.Tools, s.Network}
+	}{s.Root, sharedTools(s.Tools), s.Network}
 	key, err := json.Marshal(what)
 	if err != nil {
 		return nil, err
@@ -60,6 +60,11 @@ func makeTemplate(s *Spec) (int, error) {
 		return -1, &SetupError{"make a mount namespace", err}
 	}
 	host := readHost()
+	tools, err := openTools(sharedTools(s.Tools))
+	defer closeTools(tools)
+	if err != nil {
+		return -1, err
+	}
 	if err := enterRoot(s.Root); err != nil {
 		return -1, err
 	}
@@ -70,6 +75,14 @@ func makeTemplate(s *Spec) (int, error) {
 	}
 	if err := common(s, host); err != nil {
 		return -1, wrapped("make the root", err)
+	}
+	for _, t := range tools {
+		if err := t.place(t.path); err != nil {
+			return -1, wrapped("show "+t.path, err)
+		}
+		if err := t.attach(); err != nil {
+			return -1, wrapped("show "+t.path, err)
+		}
 	}
 	// The file system of processes is needed until a command's own is mounted over it: the system gives nobody more than he has.
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
@@ -199,15 +212,7 @@ func common(s *Spec, host hostFiles) error {
 			return err
 		}
 	}
-	if err := devices(); err != nil {
-		return err
-	}
-	for _, tool := range s.Tools {
-		if err := bind(oldRoot+tool, tool, private|unix.MOUNT_ATTR_RDONLY); err != nil {
-			return err
-		}
-	}
-	return nil
+	return devices()
 }
 
 // devices mounts a folder of devices, whatever an image has there.

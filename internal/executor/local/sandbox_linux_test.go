@@ -14,7 +14,6 @@ import (
 	"github.com/towpath/towpath/internal/cas"
 	"github.com/towpath/towpath/internal/cas/mem"
 	"github.com/towpath/towpath/internal/checkout"
-	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/executor"
 	"github.com/towpath/towpath/internal/executor/executortest"
 	"github.com/towpath/towpath/internal/executor/local"
@@ -187,36 +186,6 @@ func helpers(t *testing.T) []int {
 		t.Fatal("there is no helper")
 	}
 	return out
-}
-
-// TestTools holds that a program outside of the toolchain is there where it is declared, with what is installed with it, and nowhere else.
-func TestTools(t *testing.T) {
-	if nobody.Run(t); os.Getuid() != 0 {
-		return // nobody has a folder that is neither temporary nor the system's
-	}
-	prefix, err := os.MkdirTemp("/opt", "tow-test-") //nolint:usetesting // a step has a /tmp of its own
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(prefix) })
-	for name, content := range map[string]string{"bin/tool": "#!/bin/sh\ncat \"$(dirname \"$0\")/../lib/data\"", "lib/data": "installed"} {
-		path := filepath.Join(prefix, name)
-		if err := errors.Join(os.Chmod(prefix, 0o755), os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o755)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	f := newSandboxFixture(t)
-	tool := filepath.Join(prefix, "bin", "tool")
-	c := executor.Command{Args: []string{tool}}
-	_, err = f.Execute(t.Context(), f.action(t, c), executor.Options{})
-	if _, ok := errors.AsType[*executor.CommandNotFoundError](err); !ok {
-		t.Errorf("undeclared: the error is %v, want a CommandNotFoundError", err)
-	}
-	c.Tools = []executor.Tool{{Name: "tool", Path: tool, Digest: digest.OfBytes([]byte("tool"))}}
-	var out strings.Builder
-	if _, err := f.Execute(t.Context(), f.action(t, c), executor.Options{Stdout: &out}); err != nil || out.String() != "installed" {
-		t.Errorf("declared: it prints %q, %v", out.String(), err)
-	}
 }
 
 func BenchmarkExecuteInSandbox(b *testing.B) {
