@@ -30,7 +30,7 @@ func (r *run) call(ctx context.Context, n *node) answer {
 	return a
 }
 
-func (r *run) callFunction(ctx context.Context, n *node) (json.RawMessage, error) {
+func (r *run) callFunction(ctx context.Context, n *node, g given) (json.RawMessage, error) {
 	w, err := r.startWorker()
 	if err != nil {
 		return nil, err
@@ -51,11 +51,10 @@ func (r *run) callFunction(ctx context.Context, n *node) (json.RawMessage, error
 	})
 	defer stop()
 	// Before the call, since it is a call that failed that somebody will ask about.
-	if err := r.storeKey(ctx, n); err != nil {
+	if err := r.storeKey(ctx, n, g); err != nil {
 		return nil, err
 	}
-	in := inputs(n, r.p, r.valueOf)
-	result, err := w.Call(ctx, protocol.StageCallParams{Stage: n.name, Function: n.stage.Function, Inputs: in}, func(id uint64) {
+	result, err := w.Call(ctx, protocol.StageCallParams{Stage: n.name, Function: n.stage.Function, Inputs: g.inputs}, func(id uint64) {
 		r.ops.open(id, calling)
 	})
 	calling.close()
@@ -71,7 +70,7 @@ func (r *run) callFunction(ctx context.Context, n *node) (json.RawMessage, error
 	if err != nil {
 		return nil, err
 	}
-	return value, r.store(n, value, late{Reads: r.p.session.Late(result), Tools: calling.toolsUsed()})
+	return value, r.store(n, g, value, late{Reads: r.p.session.Late(result), Tools: calling.toolsUsed()})
 }
 
 // accept checks what a function returned: that it is what the plan says, and that all it refers to is in the store.
@@ -105,13 +104,13 @@ func (r *run) accept(ctx context.Context, n *node, raw json.RawMessage) (json.Ra
 }
 
 // storeKey stores what the key of a node is the digest of, so that later runs can say what changed. Effects have no key.
-func (r *run) storeKey(ctx context.Context, n *node) error {
+func (r *run) storeKey(ctx context.Context, n *node, g given) error {
 	if n.stage.Effect() {
 		return nil
 	}
 	err := r.storeManifest(ctx)
 	if err == nil {
-		_, err = cas.PutBytes(ctx, r.e.c.Store, n.probed.document)
+		_, err = cas.PutBytes(ctx, r.e.c.Store, g.document)
 	}
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -123,7 +122,7 @@ func (r *run) storeKey(ctx context.Context, n *node) error {
 }
 
 // store has the result of a node recorded. Effects have no key and are never recorded.
-func (r *run) store(n *node, value json.RawMessage, l late) error {
+func (r *run) store(n *node, g given, value json.RawMessage, l late) error {
 	if n.stage.Effect() {
 		return nil
 	}
@@ -136,6 +135,6 @@ func (r *run) store(n *node, value json.RawMessage, l late) error {
 	if err := actioncache.Check(actioncache.Stage, b); err != nil {
 		return fmt.Errorf("record the result of stage %s: %w", n.name, err)
 	}
-	r.ops.commits.add(actioncache.Stage, n.probed.key, b)
+	r.ops.commits.add(actioncache.Stage, g.key, b)
 	return nil
 }

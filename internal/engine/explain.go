@@ -81,7 +81,7 @@ func (x *explainer) stage(ctx context.Context, s *plan.Stage) error {
 	}
 	values := make([]json.RawMessage, 0, len(nodes))
 	for _, n := range nodes {
-		found, err := x.e.lookUp(ctx, n, inputs(n, x.p, x.valueOf), x.p, x.present, x.reasons, x.q.NoCache)
+		found, err := x.e.lookUp(ctx, n, inputs(n.stage, n.element, x.p, x.valueOf), x.p, x.present, x.reasons, x.q.NoCache)
 		if err != nil {
 			return fmt.Errorf("explain stage %s: %w", n.name, err)
 		}

@@ -85,25 +85,38 @@ func (r *run) callMending(ctx context.Context, n *node) (json.RawMessage, error)
 	if err := r.mendBefore(ctx, n); err != nil {
 		return nil, err
 	}
+	inVain := false
 	for calls := 1; ; calls++ {
-		value, err := r.callFunction(ctx, n)
+		g, err := r.give(n)
+		if err != nil {
+			return nil, err
+		}
+		value, err := r.callFunction(ctx, n, g)
+		if err == nil && r.settle(n, g) {
+			return value, nil
+		}
+		if err == nil {
+			if err := r.outdated(n); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		lost, ok := errors.AsType[*lostError](err)
 		if !ok {
-			return value, err
+			return nil, err
 		}
-		if ctx.Err() != nil || calls == maxCalls || !repeatable(n.stage) {
+		if ctx.Err() != nil || calls >= maxCalls || !repeatable(n.stage) {
 			return nil, lost.err
 		}
 		made, err := r.mend(ctx, n, lost.blobs)
 		if err != nil {
 			return nil, err
 		}
-		if !made && !lost.surely {
+		// What it lacks may have been made again for another call. If not, one more call shows it.
+		if !made && (inVain || !lost.surely) {
 			return nil, lost.err
 		}
-		if err := r.renew(n); err != nil {
-			return nil, err
-		}
+		inVain = !made
 	}
 }
 
@@ -256,21 +269,29 @@ func sourcesError(what string, err error) error {
 
 // remakeStage calls a stage again, and keeps what it returns now, unless a call of another stage has had that done already.
 func (r *run) remakeStage(ctx context.Context, n *node, suspects []digest.Digest) error {
-	n.mending.Lock()
-	defer n.mending.Unlock()
+	unlock, err := r.mending.lock(ctx, digest.OfBytes([]byte(n.name)))
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	gone, err := r.firstGone(ctx, r.value(n), suspects)
 	if err != nil || gone.IsZero() {
 		return err
 	}
 	// It may only pass on what another stage made.
+	was := r.unsettle(n)
 	if made, err := r.mend(ctx, n, suspects); err != nil {
 		return err
 	} else if made {
-		if gone, err = r.firstGone(ctx, r.value(n), suspects); err != nil || gone.IsZero() {
+		left, err := r.firstGone(ctx, r.value(n), suspects)
+		if err != nil || left.IsZero() && r.settle(n, given{inputs: was, at: -1}) {
 			return err
 		}
 	}
 	what := fmt.Sprintf("blob %s of stage %s was lost or damaged", gone.Short(), n.name)
+	if n.mendErr != nil {
+		return n.mendErr
+	}
 	if n.mended {
 		return fmt.Errorf("%s again, after %s had run again", what, n.name)
 	}
@@ -281,9 +302,14 @@ func (r *run) remakeStage(ctx context.Context, n *node, suspects []digest.Digest
 	if err != nil {
 		return fmt.Errorf("look for the result of stage %s: %w", n.name, err)
 	}
-	n.mended, n.fresh = true, len(missing) == 0
+	n.fresh = len(missing) == 0
+	return r.callAgain(ctx, n, gone, what)
+}
+
+// callAgain calls a stage that has ended once more, since it made a blob that is gone. What says so. The caller holds the lock of its mending.
+func (r *run) callAgain(ctx context.Context, n *node, gone digest.Digest, what string) error {
 	r.rec.emit(event.Warning{Message: what + ": " + n.name + " runs again"})
-	if err := r.renew(n); err != nil {
+	if _, err := r.give(n); err != nil {
 		return err
 	}
 	n.began = r.e.c.Now()
@@ -299,15 +325,20 @@ func (r *run) remakeStage(ctx context.Context, n *node, suspects []digest.Digest
 	case err != nil:
 		finished.Outcome, finished.Failure = event.Failed, describe(err, n)
 	}
+	// One that was cancelled has not been tried.
+	n.mended = finished.Outcome != event.Cancelled
 	r.rec.emit(finished)
 	r.values.Lock()
-	defer r.values.Unlock()
 	r.remade = append(r.remade, remade{node: n, outcome: finished.Outcome, duration: took})
+	r.values.Unlock()
 	if err != nil {
-		return fmt.Errorf("stage %s ran again since a blob of it was lost: %w", n.name, err)
+		err = fmt.Errorf("stage %s ran again since a blob of it was lost: %w", n.name, err)
+		if n.mended {
+			n.mendErr = err
+		}
+		return err
 	}
-	n.value = value
-	return nil
+	return r.replace(n, value)
 }
 
 // remade is a stage that was called again after its end.
@@ -322,30 +353,6 @@ func (r *run) value(n *node) json.RawMessage {
 	r.values.RLock()
 	defer r.values.RUnlock()
 	return n.value
-}
-
-// renew brings the key of a node up to date, since its inputs may be others than when it was probed.
-func (r *run) renew(n *node) error {
-	if n.element != nil {
-		list, err := r.elementsOf(n)
-		if err != nil {
-			return err
-		}
-		siblings := r.byStage[n.stage].elements
-		if len(list) != len(siblings) {
-			return &protocol.Error{
-				Code: protocol.CodeFailed, Message: fmt.Sprintf("stage %s was fanned out over %d elements, and the list has %d since it was made again", n.stage.Name, len(siblings), len(list)),
-				Hint: "run again",
-			}
-		}
-		n.element = list[slices.Index(siblings, n)]
-	}
-	if n.stage.Effect() {
-		return nil
-	}
-	n.probed.document = r.e.key(n, inputs(n, r.p, r.valueOf), r.p).Document()
-	n.probed.key = digest.OfBytes(n.probed.document)
-	return nil
 }
 
 // countRemade corrects what was counted and is remembered of stages that were called again after their end.

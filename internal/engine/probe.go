@@ -20,10 +20,9 @@ import (
 
 // probed is what is known of a node before it is called.
 type probed struct {
-	key      digest.Digest // zero for an effect
-	document []byte
-	hit      *stageRecord
-	reasons  []event.Reason // why there is no hit
+	given
+	hit     *stageRecord
+	reasons []event.Reason // why there is no hit
 }
 
 // probe computes the key of a node and looks its result up.
@@ -34,9 +33,22 @@ func (r *run) probe(ctx context.Context, n *node) answer {
 		a.expand, a.failure = r.elementsOf(n)
 		return a
 	}
-	in := inputs(n, r.p, r.valueOf)
-	a.probed, a.failure = r.e.lookUp(ctx, n, in, r.p, r.present, r.reasons, r.q.NoCache)
-	return a
+	for {
+		r.values.RLock()
+		in, err := r.inputsNow(n)
+		at := r.replaced
+		r.values.RUnlock()
+		if err != nil {
+			a.failure = err
+			return a
+		}
+		a.probed, a.failure = r.e.lookUp(ctx, n, in, r.p, r.present, r.reasons, r.q.NoCache)
+		a.probed.inputs, a.probed.at = in, at
+		// What it was looked up with may have been made again meanwhile.
+		if a.failure != nil || a.probed.hit == nil || r.settle(n, a.probed.given) {
+			return a
+		}
+	}
 }
 
 // elementsOf returns the elements over which a node is fanned out.
@@ -61,7 +73,7 @@ func (e *Engine) lookUp(ctx context.Context, n *node, in map[string]json.RawMess
 		return probed{reasons: []event.Reason{effectRuns()}}, nil
 	}
 	key := e.key(n, in, p)
-	out := probed{document: key.Document()}
+	out := probed{given: given{document: key.Document()}}
 	out.key = digest.OfBytes(out.document)
 	if noCache {
 		out.reasons = []event.Reason{{Kind: event.ReasonNoCache, Text: "the cache is not to be used"}}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/towpath/towpath/internal/cas"
+	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/plan"
 	"github.com/towpath/towpath/internal/sched"
@@ -34,11 +35,11 @@ type node struct {
 	outcome event.Outcome
 	cancel  context.CancelCauseFunc // ends what is being done for the node
 
-	// mending is held while the node is called again after its end, which is once at most. The fields above are then written by who holds it, the
-	// value with values of the run as well.
-	mending sync.Mutex
+	// What follows, and what is above, is written by who holds the lock of the node's mending while it is called again after its end, which is once
+	// at most; the value with values of the run as well.
 	mended  bool
-	fresh   bool // no step of it is taken from the cache: the store has what it made, and damaged
+	mendErr error // why that failed
+	fresh   bool  // no step of it is taken from the cache: the store has what it made, and damaged
 }
 
 // isFanOut tells whether the node stands for all elements of a stage and is not called itself.
@@ -86,8 +87,12 @@ type run struct {
 
 	storeManifest func(context.Context) error // shared: stores what the program digest is the digest of
 
-	values sync.RWMutex // shared: guards the values of nodes that have ended, and remade
-	remade []remade
+	mending keyed // shared: held, by the digest of its name, while a node is called again after its end
+
+	values   sync.RWMutex // shared: guards the values of nodes that have ended, and what follows
+	remade   []remade
+	replaced int                                  // how often a node got another value than it had
+	settled  map[*node]map[string]json.RawMessage // what the nodes that have ended well were made of
 
 	stopping context.Context // ends when the run stops
 	stop     context.CancelCauseFunc
@@ -115,6 +120,7 @@ func newRun(e *Engine, q Request, p *prepared, ops *operations, rec *recorder) *
 		sched:   sched.New(sched.Config{Slots: e.c.Jobs, Probes: maxProbes}),
 		byStage: make(map[*plan.Stage]*node, len(p.stages)), answers: make(chan answer, maxProbes),
 		present: newPresence(e.c.Store), counts: map[event.Outcome]int{}, remember: map[string]LastCall{},
+		mending: keyed{m: map[digest.Digest]*lock{}}, settled: make(map[*node]map[string]json.RawMessage, len(p.stages)),
 	}
 	r.reasons = newReasons(e.c.Store, p)
 	r.storeManifest = once(func(ctx context.Context) error {
@@ -376,9 +382,14 @@ func (r *run) finish() Result {
 
 // valueOf returns the value of a stage that has ended well; for one that was fanned out, what its elements returned.
 func (r *run) valueOf(s *plan.Stage) []json.RawMessage {
-	n := r.byStage[s]
 	r.values.RLock()
 	defer r.values.RUnlock()
+	return r.valuesOf(s)
+}
+
+// valuesOf is valueOf for who holds values.
+func (r *run) valuesOf(s *plan.Stage) []json.RawMessage {
+	n := r.byStage[s]
 	if !s.FannedOut() {
 		return []json.RawMessage{n.value}
 	}
@@ -403,14 +414,14 @@ func (r *run) startWorker() (*session.Worker, error) {
 	return r.worker, r.workerErr
 }
 
-// inputs returns the values of all inputs of a node, in canonical JSON. valueOf gives those of other stages.
-func inputs(n *node, p *prepared, valueOf func(*plan.Stage) []json.RawMessage) map[string]json.RawMessage {
-	out := make(map[string]json.RawMessage, len(n.stage.Inputs))
-	for i := range n.stage.Inputs {
-		in := &n.stage.Inputs[i]
+// inputs returns the values of all inputs of a stage, or of the element of one, in canonical JSON. valueOf gives those of other stages.
+func inputs(s *plan.Stage, element json.RawMessage, p *prepared, valueOf func(*plan.Stage) []json.RawMessage) map[string]json.RawMessage {
+	out := make(map[string]json.RawMessage, len(s.Inputs))
+	for i := range s.Inputs {
+		in := &s.Inputs[i]
 		if in.From.Each != nil {
-			if n.element != nil {
-				out[in.Name] = n.element
+			if element != nil {
+				out[in.Name] = element
 			}
 			continue
 		}
