@@ -105,8 +105,11 @@ func (r *run) callMending(ctx context.Context, n *node) (json.RawMessage, error)
 		if !ok {
 			return nil, err
 		}
-		if ctx.Err() != nil || calls >= maxCalls || !repeatable(n.stage) {
+		if calls >= maxCalls || !repeatable(n.stage) {
 			return nil, lost.err
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
 		made, err := r.mend(ctx, n, lost.blobs)
 		if err != nil {

@@ -116,6 +116,12 @@ func (w *scripted) call(ctx context.Context, id uint64, p protocol.StageCallPara
 			err = nil
 		}
 		return json.RawMessage("1"), err
+	case "invent": // runs a step and then reads what never was
+		if err := step("echo", p.Stage); err != nil {
+			return nil, err
+		}
+		file := `{"$file":{"digest":"` + absent + `","executable":false,"name":"x"}}`
+		return nil, w.conn.Call(ctx, protocol.MethodFileRead, json.RawMessage(fmt.Sprintf(`{"call":%d,"file":%s,"offset":0,"length":100}`, id, file)), nil)
 	case "use": // runs a step with its input in the tree
 		at := map[bool]string{true: "", false: "f"}[strings.HasPrefix(string(p.Inputs["i0"]), `{"$directory"`)]
 		tree := fmt.Sprintf(`[{"path":"%s","value":%s}]`, at, p.Inputs["i0"])
