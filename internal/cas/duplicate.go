@@ -3,6 +3,7 @@ package cas
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -14,8 +15,15 @@ const rangeSize = 4 << 20
 
 // Duplicate copies what is left of src to the file dst and returns the digest of all that dst then holds, which it reads back while it copies: no byte
 // of the copy goes through this process but to be hashed. It calls progress, unless that is nil, with how much dst holds. Where the system cannot copy
-// between these files it returns errors.ErrUnsupported and has changed nothing.
+// between these files it returns errors.ErrUnsupported and has changed nothing; no other error is that one.
 func Duplicate(ctx context.Context, dst, src *os.File, progress func(total int64)) (digest.Digest, error) {
+	return duplicate(ctx, dst, src, progress, copyRange)
+}
+
+// duplicate is Duplicate with what has the kernel copy, as copyRange does.
+func duplicate(
+	ctx context.Context, dst, src *os.File, progress func(total int64), copyRange func(dst, src *os.File, limit int) (int64, error),
+) (digest.Digest, error) {
 	total, err := dst.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return digest.Digest{}, err
@@ -26,7 +34,7 @@ func Duplicate(ctx context.Context, dst, src *os.File, progress func(total int64
 	}
 	back, err := os.Open(dst.Name())
 	if err != nil {
-		return digest.Digest{}, err
+		return digest.Digest{}, begun(err)
 	}
 	defer back.Close()
 	arrived, hashed := make(chan int64, 16), make(chan error, 1)
@@ -41,16 +49,25 @@ func Duplicate(ctx context.Context, dst, src *os.File, progress func(total int64
 			break
 		}
 	}
-	if err == nil {
-		// The kernel may stop before the end. It is reached when reading says so.
+	if err == nil || errors.Is(err, errors.ErrUnsupported) {
+		// The kernel may stop before the end, or find that it cannot go on. The end is reached when reading says so.
 		n, err = Copy(ctx, dst, src)
 		arrived <- total + n
 	}
 	close(arrived)
 	if err := errors.Join(err, <-hashed); err != nil {
-		return digest.Digest{}, err
+		return digest.Digest{}, begun(err)
 	}
 	return h.Digest(), nil
+}
+
+// begun returns err, which happened when something had been copied, such that nobody takes it for errors.ErrUnsupported: some errors of the system match
+// that, too.
+func begun(err error) error {
+	if errors.Is(err, errors.ErrUnsupported) {
+		return fmt.Errorf("copy: %v", err) //nolint:errorlint // what it wraps is what must not be seen
+	}
+	return err
 }
 
 // hashAs hashes what f holds as it is told how much that is. It takes everything that it is told, even after it failed.

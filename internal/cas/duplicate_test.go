@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/towpath/towpath/internal/cas"
@@ -84,6 +86,33 @@ func TestDuplicateOfAPipe(t *testing.T) {
 	}
 	if b, err := io.ReadAll(r); err != nil || string(b) != "content" {
 		t.Errorf("the pipe holds %q, %v", b, err)
+	}
+}
+
+// A kernel that finds too late that it cannot copy between two files has changed one of them: the rest is copied by hand, and all of it counts.
+func TestDuplicateThatIsUnsupportedTooLate(t *testing.T) {
+	content := append([]byte("head"), random(1<<20)...)
+	src, dst := create(t), create(t)
+	if err := errors.Join(write(src, content), seek(src, 4), write(dst, []byte("head"))); err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	kernel := func(dst, src *os.File, _ int) (int64, error) {
+		if calls++; calls > 3 {
+			return 0, errors.ErrUnsupported
+		}
+		return io.CopyN(dst, src, 1000)
+	}
+	d, err := cas.DuplicateBy(t.Context(), dst, src, kernel)
+	if err != nil || d != digest.OfBytes(content) || calls != 4 {
+		t.Errorf("after %d calls: %v, %v, want %v", calls, d, err, digest.OfBytes(content))
+	}
+	if got, err := os.ReadFile(dst.Name()); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("the copy has %d of %d bytes, %v", len(got), len(content), err)
+	}
+	// Nor does any other error look as if nothing had been changed.
+	if err := cas.Begun(fmt.Errorf("read: %w", syscall.ENOSYS)); err == nil || errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("the error of a copy that was begun: %v", err)
 	}
 }
 
