@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/towpath/towpath/internal/nobody"
 )
 
 // leaving is a pipeline whose steps leave processes behind that nobody waits for, folders that cannot be entered, and files that are open. @MARK@ is how
@@ -48,6 +50,7 @@ const (
 // TestKilled kills tow at random instants of a run, and now and then its worker or the helper of its sandbox: after the next start no process, mount,
 // temporary file or control group is left, nothing that is damaged is in the cache, and results are what they are without that.
 func TestKilled(t *testing.T) {
+	nobody.Run(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("the seed is %d", seed)
 	k := newKilled(t, rand.New(rand.NewPCG(seed, 0)))

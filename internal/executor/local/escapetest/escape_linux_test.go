@@ -205,7 +205,8 @@ func (m *machine) step(t *testing.T, c executor.Command, inputs digest.Digest, l
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // for a step that has stopped what runs it
 	defer cancel()
 	var out bytes.Buffer
-	result, err := m.Execute(ctx, action, executor.Options{Stdout: &locked{w: &out}, Stderr: &locked{w: &out}, Limits: l})
+	both := &locked{w: &out}
+	result, err := m.Execute(ctx, action, executor.Options{Stdout: both, Stderr: both, Limits: l})
 	return outcome{result, out.String(), err}
 }
 
