@@ -48,9 +48,10 @@ type Store struct {
 	buffers sync.Pool // of *[]byte, each bufferSize long
 	group   durable.Group
 
-	mu    sync.Mutex
-	dirty map[digest.Digest]struct{} // visible and not yet known to be durable
-	lost  map[digest.Digest]error    // could not be made durable, and has not been put again since
+	mu      sync.Mutex
+	dirty   map[digest.Digest]struct{} // visible and not yet known to be durable; this store knows their content
+	syncing map[digest.Digest]struct{} // was dirty, and is being made durable
+	lost    map[digest.Digest]error    // could not be made durable, and has not been put again since
 }
 
 var (

@@ -30,13 +30,14 @@ func (s *Store) Flush(ctx context.Context) error {
 func (s *Store) flush() error {
 	s.mu.Lock()
 	dirty := s.dirty
-	s.dirty = make(map[digest.Digest]struct{})
+	s.dirty, s.syncing = make(map[digest.Digest]struct{}), dirty
 	s.mu.Unlock()
 	if len(dirty) > 0 && durable.SyncsLate {
 		s.syncAll(dirty)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.syncing = nil
 	for d, err := range s.lost {
 		return fmt.Errorf("blob %s is lost: %w", d.Short(), err)
 	}

@@ -121,14 +121,27 @@ func (s *Store) there(d digest.Digest) (bool, error) {
 }
 
 // unchanged tells whether the blob d, as st says, is still what was stored. One that was written to since is read, and marked again where it was
-// only touched.
+// only touched. One that nobody has marked as durable may be of a process that was gone before a power cut, after which its size and times can be right and
+// its content not: it is read, too, once, unless this store has vouched for it.
 func (s *Store) unchanged(d digest.Digest, st durable.Stat) bool {
-	if st.Modified.Equal(untouched()) {
+	marked := st.Modified.Equal(untouched())
+	if marked && (!durable.SyncsLate || st.Perm == modeDurable || s.vouched(d)) {
 		return true
 	}
 	if !s.intact(d) {
 		return false
 	}
-	_ = os.Chtimes(s.path(d), time.Time{}, untouched()) // a mark: without it, the blob is read once more
+	if !marked {
+		_ = os.Chtimes(s.path(d), time.Time{}, untouched()) // without it, the blob is read once more
+	}
 	return true
+}
+
+// vouched tells whether this store has written or read the blob d and its flush is to come or under way.
+func (s *Store) vouched(d digest.Digest) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, dirty := s.dirty[d]
+	_, syncing := s.syncing[d]
+	return dirty || syncing
 }
