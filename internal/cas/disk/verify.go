@@ -72,49 +72,53 @@ func (s *Store) verify(ctx context.Context, path string) (verdict, error) {
 	if err := ctx.Err(); err != nil {
 		return vanished, err
 	}
-	v := s.look(ctx, path)
-	switch v {
-	case touched:
+	v, err := s.look(ctx, path)
+	switch {
+	case err != nil:
+		return v, err
+	case v == touched:
 		return v, os.Chtimes(path, time.Time{}, untouched())
-	case forgotten:
+	case v == forgotten:
 		return v, os.RemoveAll(path)
 	}
 	return v, ctx.Err()
 }
 
-// look reads the file path and removes it where it is damaged.
-func (s *Store) look(ctx context.Context, path string) verdict {
+// look reads the file path and removes it where it is damaged. An error says that nothing is known of it.
+func (s *Store) look(ctx context.Context, path string) (verdict, error) {
 	st, err := durable.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return vanished
-	}
-	d, perr := digest.Parse(fmt.Sprintf("%s/%d", filepath.Base(path), max(st.Size, 0)))
-	if err != nil || perr != nil || !st.Regular || s.path(d) != path {
-		return forgotten
-	}
-	f, err := durable.OpenUnnoted(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return vanished
-	}
-	if errors.Is(err, fs.ErrPermission) {
-		return withheld
+		return vanished, nil
 	}
 	if err != nil {
-		return damaged
+		return vanished, err
+	}
+	d, err := digest.Parse(fmt.Sprintf("%s/%d", filepath.Base(path), st.Size))
+	if err != nil || !st.Regular || s.path(d) != path {
+		return forgotten, nil
+	}
+	f, err := durable.OpenUnnoted(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return vanished, nil
+	case errors.Is(err, fs.ErrPermission):
+		return withheld, nil
+	case err != nil:
+		return vanished, err
 	}
 	defer f.Close()
 	got, err := digest.OfReader(contextReader{ctx, f})
 	switch {
 	case ctx.Err() != nil:
-		return vanished
+		return vanished, nil
 	case err != nil || got != d: // a disk that cannot read it has lost it, too
 		r := reader{file: f}
 		r.discard()
-		return damaged
+		return damaged, nil
 	case !st.Modified.Equal(untouched()):
-		return touched
+		return touched, nil
 	}
-	return sound
+	return sound, nil
 }
 
 // contextReader ends with the context.
