@@ -4,7 +4,6 @@ package sandbox
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -127,24 +126,4 @@ func told(fs int) string {
 
 func attach(fd int, path string) error {
 	return unix.MoveMount(fd, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH)
-}
-
-// bind shows what is at from at the path to, which is made. Links are followed.
-func bind(from, to string, attributes uint64) error {
-	info, err := os.Stat(from)
-	if err != nil {
-		return err
-	}
-	if err := mountPoint(to, info.IsDir()); err != nil {
-		return err
-	}
-	fd, err := bindOf(from, attributes)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	if err := attach(fd, to); err != nil {
-		return &SetupError{"mount " + to, err}
-	}
-	return nil
 }

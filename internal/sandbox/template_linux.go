@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"sync"
 
@@ -20,9 +19,6 @@ type template struct {
 	fd   int
 	err  error
 }
-
-// oldRoot is where the machine's root is while a template is made.
-const oldRoot = "/.tow-machine"
 
 // template returns the template for a command, which it makes where there is none yet.
 func (h *helper) template(s *Spec) (*template, error) {
@@ -55,63 +51,133 @@ func (h *helper) template(s *Spec) (*template, error) {
 	return t, t.err
 }
 
+// makeTemplate puts a root together. An image is not to be trusted: what is wanted of the machine is picked up before the machine's root is left for
+// good, and only then is anything of the image looked at.
 func makeTemplate(s *Spec) (int, error) {
 	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
 		return -1, &SetupError{"make a mount namespace", err}
 	}
-	host := readHost()
-	tools, err := openTools(sharedTools(s.Tools))
-	defer closeTools(tools)
+	m, err := openMachine(s)
+	defer m.close()
 	if err != nil {
 		return -1, err
 	}
-	if err := enterRoot(s.Root); err != nil {
-		return -1, err
-	}
-	if s.Root == "" {
-		if err := toolchain(host); err != nil {
-			return -1, wrapped("make the root", err)
-		}
-	}
-	if err := common(s, host); err != nil {
-		return -1, wrapped("make the root", err)
-	}
-	for _, t := range tools {
-		if err := t.place(t.path); err != nil {
-			return -1, wrapped("show "+t.path, err)
-		}
-		if err := t.attach(); err != nil {
-			return -1, wrapped("show "+t.path, err)
-		}
-	}
-	// The file system of processes is needed until a command's own is mounted over it: the system gives nobody more than he has.
-	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return -1, &SetupError{"mount /proc", err}
-	}
-	fd, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(m.proc, "thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, &SetupError{"open the mount namespace", err}
 	}
-	if err := finish(); err != nil {
+	if err = enterRoot(s.Root); err == nil {
+		err = fill(s, m)
+	}
+	if err != nil {
 		_ = unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
 }
 
-// finish takes the machine's root away and makes the new one unchangeable.
-func finish() error {
-	if err := unix.Unmount(oldRoot, unix.MNT_DETACH); err != nil {
-		return &SetupError{"part with the machine's root", err}
+// fill puts into the new root what every command has there, and makes it unchangeable.
+func fill(s *Spec, m *parts) error {
+	r, err := openRoot()
+	if err != nil {
+		return err
 	}
-	if err := os.Remove(oldRoot); err != nil {
-		return &SetupError{"part with the machine's root", err}
+	defer r.close()
+	for _, t := range m.toolchain {
+		if err := r.show(t); err != nil {
+			return err
+		}
+	}
+	if err := writeEtc(r, m.etc, s.Network, s.Root == ""); err != nil {
+		return err
+	}
+	for _, dir := range []string{Workspace, Home, Tmp, "/proc", "/dev"} {
+		fd, err := r.point(dir, true)
+		if err != nil {
+			return err
+		}
+		_ = unix.Close(fd)
+	}
+	if err := devices(r, m.devices); err != nil {
+		return wrapped("make /dev", err)
+	}
+	for _, t := range m.tools {
+		if s.Root != "" && r.has(t.path) {
+			continue // the image takes the place of the machine
+		}
+		if err := r.show(t); err != nil {
+			return err
+		}
+	}
+	// The file system of processes is needed until a command's own is mounted over it: the system gives nobody more than he has.
+	if err := r.mount(m.proc, "/proc", true); err != nil {
+		return err
 	}
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | private}
 	if err := unix.MountSetattr(unix.AT_FDCWD, "/", 0, &attr); err != nil {
 		return &SetupError{"make the root unchangeable", err}
 	}
 	return nil
+}
+
+// parts are what a root shows of the machine: mounts that are nowhere yet, and links.
+type parts struct {
+	toolchain, devices, tools []tool
+	etc                       hostFiles
+	proc                      int
+}
+
+// openMachine finds the parts, where this thread sees the machine. They have to be closed in any case.
+func openMachine(s *Spec) (*parts, error) {
+	m := &parts{proc: -1}
+	var err error
+	if m.proc, err = newProc(); err != nil {
+		return m, err
+	}
+	if m.etc, err = readHost(s.Root == ""); err != nil {
+		return m, err
+	}
+	if s.Root == "" {
+		if m.toolchain, err = openToolchain(); err != nil {
+			return m, err
+		}
+	}
+	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
+		// They can be written to all the same, but not be changed: anybody may set the times of /dev/null.
+		fd, err := bindOf("/dev/"+name, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_RDONLY)
+		if err != nil {
+			return m, err
+		}
+		m.devices = append(m.devices, tool{path: "/dev/" + name, fd: fd})
+	}
+	m.tools, err = openTools(sharedTools(s.Tools))
+	return m, err
+}
+
+func (m *parts) close() {
+	if m.proc >= 0 {
+		_ = unix.Close(m.proc)
+	}
+	for _, tools := range [][]tool{m.toolchain, m.devices, m.tools, m.etc.folders} {
+		closeTools(tools)
+	}
+}
+
+// newProc makes a file system of processes.
+func newProc() (int, error) {
+	fs, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, &SetupError{"mount /proc", err}
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, &SetupError{"mount /proc", err}
+	}
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, private|unix.MOUNT_ATTR_NOEXEC)
+	if err != nil {
+		return -1, &SetupError{"mount /proc", err}
+	}
+	return fd, nil
 }
 
 func wrapped(op string, err error) error {
@@ -121,7 +187,8 @@ func wrapped(op string, err error) error {
 	return &SetupError{op, err}
 }
 
-// enterRoot changes to a new root: an empty one, or what is in the folder image with room for changes. The old one is at oldRoot.
+// enterRoot changes to a new root: an empty one, or what is in the folder image with room for changes. The old one is
+// out of reach then.
 func enterRoot(image string) error {
 	// It is put over a folder that is on every machine, and does not hide it in the end.
 	const base = "/usr"
@@ -142,11 +209,15 @@ func enterRoot(image string) error {
 			return err
 		}
 	}
-	if err := os.Mkdir(base+oldRoot, 0o755); err != nil {
-		return &SetupError{"make a root", err}
+	if err := unix.Chdir(base); err != nil {
+		return &SetupError{"enter the root", err}
 	}
-	if err := unix.PivotRoot(base, base+oldRoot); err != nil {
+	// The old root comes to lie over the new one, from where it is taken away.
+	if err := unix.PivotRoot(".", "."); err != nil {
 		return &SetupError{"change the root", err}
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return &SetupError{"part with the machine's root", err}
 	}
 	if err := unix.Chdir("/"); err != nil {
 		return &SetupError{"enter the root", err}
@@ -172,57 +243,37 @@ func overlayRoot(base string, lower int) error {
 	return nil
 }
 
-// toolchain shows the machine's programs and libraries.
-func toolchain(host hostFiles) error {
-	for _, name := range []string{"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"} {
-		from, to := oldRoot+"/"+name, "/"+name
-		info, err := os.Lstat(from)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
+// openToolchain finds the machine's programs and libraries.
+func openToolchain() ([]tool, error) {
+	var out []tool
+	for _, name := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"} {
+		info, err := os.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
+		}
+		t := tool{path: name, dir: true, fd: -1}
+		switch {
 		case err != nil:
-			return err
 		case info.Mode()&fs.ModeSymlink != 0:
-			err = copyLink(from, to)
+			t.link, err = os.Readlink(name)
 		default:
-			err = bind(from, to, private|unix.MOUNT_ATTR_RDONLY)
+			t.fd, err = bindOf(name, private|unix.MOUNT_ATTR_RDONLY)
 		}
 		if err != nil {
-			return err
+			return out, wrapped("look at "+name, err)
 		}
+		out = append(out, t)
 	}
-	return host.write()
-}
-
-func copyLink(from, to string) error {
-	target, err := os.Readlink(from)
-	if err != nil {
-		return err
-	}
-	return os.Symlink(target, to)
-}
-
-// common adds what every root has.
-func common(s *Spec, host hostFiles) error {
-	if err := writeEtc(host, s.Network, s.Root == ""); err != nil {
-		return err
-	}
-	for _, dir := range []string{Workspace, Home, Tmp, "/proc", "/dev"} {
-		if err := mountPoint(dir, true); err != nil {
-			return err
-		}
-	}
-	return devices()
+	return out, nil
 }
 
 // devices mounts a folder of devices, whatever an image has there.
-func devices() error {
+func devices(r root, all []tool) error {
 	if err := unix.Mount("dev", "/dev", "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=755,size=1m"); err != nil {
 		return &SetupError{"mount /dev", err}
 	}
-	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
-		// They can be written to all the same, but not be changed: anybody may set the times of /dev/null.
-		if err := bind(oldRoot+"/dev/"+name, "/dev/"+name, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_RDONLY); err != nil {
+	for _, t := range all {
+		if err := r.show(t); err != nil {
 			return err
 		}
 	}
@@ -243,19 +294,4 @@ func devices() error {
 		return &SetupError{"make /dev unchangeable", err}
 	}
 	return nil
-}
-
-// mountPoint makes a folder or an empty file at a path, with the folders above it, unless something is there.
-func mountPoint(path string, dir bool) error {
-	if dir {
-		return os.MkdirAll(path, 0o755)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY|unix.O_NOFOLLOW, 0o644)
-	if err != nil {
-		return err
-	}
-	return f.Close()
 }

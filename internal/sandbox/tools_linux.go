@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tool is a file or folder of the machine that a command sees at its own place.
+// tool is a file or folder of the machine that a command sees at a path, its own in most cases.
 type tool struct {
 	path string
 	link string // where it leads, if it is a link
@@ -64,23 +64,22 @@ func closeTools(tools []tool) {
 	}
 }
 
-// place makes what the tool is to be mounted over at the path at, or the link.
+// place makes what the tool is to be mounted over at the path at, or the link. Nobody else has been there.
 func (t tool) place(at string) error {
-	if t.link == "" {
-		return mountPoint(at, t.dir)
+	if t.dir {
+		return os.MkdirAll(at, 0o755)
 	}
 	if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
 		return err
 	}
-	_ = os.Remove(at) // an image may have something there
-	return os.Symlink(t.link, at)
-}
-
-func (t tool) attach() error {
-	if t.fd < 0 {
-		return nil
+	if t.link != "" {
+		return os.Symlink(t.link, at)
 	}
-	return attach(t.fd, t.path)
+	f, err := os.OpenFile(at, os.O_CREATE|os.O_RDONLY|unix.O_NOFOLLOW, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // ownTools finds the tools that are below the home and temporary folders of s, and makes places for them there.
