@@ -31,6 +31,12 @@ type watched struct {
 // watch starts `tow run --watch` for a pipeline in a folder of its own.
 func watch(t *testing.T, files map[string]string, args ...string) *watched {
 	t.Helper()
+	return watchPrepared(t, files, func(string) {}, args...)
+}
+
+// watchPrepared is watch of a folder that prepare has had once the files are in it.
+func watchPrepared(t *testing.T, files map[string]string, prepare func(dir string), args ...string) *watched {
+	t.Helper()
 	w := &watched{t: t, dir: filepath.Join(t.TempDir(), "p")}
 	if err := os.MkdirAll(filepath.Join(w.dir, ".git"), 0o755); err != nil {
 		t.Fatal(err)
@@ -38,6 +44,7 @@ func watch(t *testing.T, files map[string]string, args ...string) *watched {
 	for name, text := range files {
 		w.save(name, text)
 	}
+	prepare(w.dir)
 	tow, err := exec.LookPath("tow")
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,12 +10,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/towpath/towpath/internal/config"
 	"github.com/towpath/towpath/internal/engine"
 	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/session"
-	"github.com/towpath/towpath/internal/source/gitignore"
+	"github.com/towpath/towpath/internal/source"
 	"github.com/towpath/towpath/internal/ui"
 	"github.com/towpath/towpath/internal/watch"
 )
@@ -28,6 +28,8 @@ type sight struct {
 	inputs   engine.Inputs
 	// err is what is wrong with the pipeline.
 	err error
+	// printed is what the program printed when it was described, where nothing is wrong: else the run says it.
+	printed []string
 }
 
 // same tells whether a run would start from the same, or be refused for the same reason.
@@ -44,13 +46,16 @@ type rerunner struct {
 	options runOptions
 	watcher *watch.Watcher
 	ignored *ignored
+	// root is the folder of the program.
+	root    string
 	changes chan watch.Change
 	broken  chan error
 	// seen is what the run that is going on, or the last one, started from.
 	seen sight
-	// result and err are how it ended.
+	// result and err are how it ended, and when.
 	result engine.Result
 	err    error
+	ended  time.Time
 }
 
 // watch runs, waits until something is saved that matters, and runs again, until ctx ends.
@@ -68,7 +73,7 @@ func (a *App) watch(ctx context.Context, o runOptions) error {
 	}
 	r := &rerunner{
 		app: a, options: o, changes: make(chan watch.Change, 1), broken: make(chan error, 1),
-		ignored: &ignored{top: p.Repository, ours: []string{settings.CacheDir, settings.StateDir}},
+		root: p.Root, ignored: &ignored{git: source.NewIgnorer(p.Repository), ours: []string{settings.CacheDir, settings.StateDir}},
 	}
 	if r.watcher, err = watch.New(r.ignored.skip); err != nil {
 		return err
@@ -89,13 +94,16 @@ func (a *App) watch(ctx context.Context, o runOptions) error {
 func (r *rerunner) listen(ctx context.Context) {
 	for {
 		c, err := r.watcher.Next(ctx)
+		if ctx.Err() != nil {
+			return
+		}
 		if err != nil {
 			r.broken <- err
 			return
 		}
 		select {
 		case before := <-r.changes:
-			c.Paths, c.Lost = append(before.Paths, c.Paths...), c.Lost || before.Lost
+			c.Paths, c.Lost = append(before.Paths, c.Paths...), c.Lost || before.Lost // what came last is the new one's
 		default:
 		}
 		r.changes <- c
@@ -105,6 +113,7 @@ func (r *rerunner) listen(ctx context.Context) {
 func (r *rerunner) loop(ctx context.Context) error {
 	for {
 		r.seen = r.look(ctx)
+		r.say(r.seen.printed)
 		if err := r.follow(); err != nil {
 			return err
 		}
@@ -137,6 +146,7 @@ func (r *rerunner) once(ctx context.Context) (again bool, err error) {
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ended := make(chan struct{})
+	var printed []string // by the program, while the screen is the run's
 	r.result = engine.Result{}
 	go func() {
 		defer close(ended)
@@ -149,13 +159,20 @@ func (r *rerunner) once(ctx context.Context) (again bool, err error) {
 	for {
 		select {
 		case <-ended:
+			r.ended = time.Now()
+			r.say(printed)
 			return again, r.report(ctx, again)
 		case err := <-r.broken:
 			cancel(err)
 			<-ended
 			return false, err
 		case c := <-r.changes:
-			if again || r.look(ctx).same(r.seen) {
+			if again {
+				continue
+			}
+			now := r.look(ctx)
+			printed = append(printed, now.printed...)
+			if now.same(r.seen) {
 				continue
 			}
 			again = true
@@ -200,12 +217,16 @@ func (r *rerunner) look(ctx context.Context) sight {
 		s.inputs, err = r.app.engine(w).Inputs(ctx, request)
 		return err
 	})
-	if s.err == nil { // else the run will say it
-		for _, line := range printed {
-			fmt.Fprintln(r.app.Stderr, line)
-		}
+	if s.err == nil {
+		s.printed = printed
 	}
 	return s
+}
+
+func (r *rerunner) say(lines []string) {
+	for _, line := range lines {
+		fmt.Fprintln(r.app.Stderr, line)
+	}
 }
 
 // follow watches what the run starts from. The folder of the program is watched whole, since functions may read more there than was declared.
@@ -213,6 +234,7 @@ func (r *rerunner) follow() error {
 	if r.seen.err != nil {
 		return nil // what was watched stays
 	}
+	r.ignored.reads(r.seen.inputs.Files)
 	p := r.seen.program
 	folders := []watch.Folder{{Path: p.Root, Deep: true}}
 	for _, g := range r.seen.inputs.Globs {
@@ -240,11 +262,13 @@ func fixedPart(glob string) string {
 
 // matters tells whether a save makes another run necessary.
 func (r *rerunner) matters(ctx context.Context, c watch.Change) (bool, error) {
-	if now := r.look(ctx); !now.same(r.seen) {
+	now := r.look(ctx)
+	r.say(now.printed)
+	if !now.same(r.seen) {
 		return true, context.Cause(ctx)
 	}
-	if r.result.ExitCode != engine.ExitOK && (c.Lost || r.isCode(c.Paths)) {
-		return true, nil // a function that failed has not told what it read
+	if r.result.ExitCode != engine.ExitOK && r.mayMend(c) {
+		return true, nil
 	}
 	var stale bool
 	err := r.app.with(ctx, func(w *workplace) error {
@@ -266,18 +290,11 @@ func (r *rerunner) matters(ctx context.Context, c watch.Change) (bool, error) {
 	return stale, err
 }
 
-// isCode tells whether one of the paths may be part of the pipeline program.
-func (r *rerunner) isCode(paths []string) bool {
-	suffix := ".py"
-	if r.seen.program.Language == session.Go {
-		suffix = ".go"
-	}
-	for _, p := range paths {
-		if strings.HasSuffix(p, suffix) {
-			return true
-		}
-	}
-	return false
+// mayMend tells whether a change may be a reason for a function that failed to succeed: it has not told what it had read. What was written before the end
+// of the run may have been written by the function itself, and would be again.
+func (r *rerunner) mayMend(c watch.Change) bool {
+	inside := func(path string) bool { return strings.HasPrefix(path, r.root+string(filepath.Separator)) }
+	return c.Last.After(r.ended) && (c.Lost || slices.ContainsFunc(c.Paths, inside))
 }
 
 // succeeded names the stages of the last run that have a result, which are all that succeeded but effects.
@@ -319,66 +336,46 @@ func (r *rerunner) tell(c watch.Change, matters bool) {
 	}
 }
 
-// ignored tells what need not be watched: what git ignores, git's own files, and the stores of tow.
+// ignored tells what need not be watched: what git ignores, git's own files, and the stores of tow, but for files that the program has read.
 type ignored struct {
-	top  string
+	git  *source.Ignorer
 	ours []string
 
-	mu     sync.Mutex
-	chains map[string]*gitignore.Chain // by folder, relative to top
+	mu   sync.Mutex
+	read map[string]bool
 }
 
-// skip implements what watch asks. It is asked about a folder before it is asked about what is in it.
+// skip implements what watch asks.
 func (g *ignored) skip(path string, dir bool) bool {
-	name := filepath.Base(path)
-	if name == ".git" || name == "__pycache__" {
-		return true
-	}
 	for _, folder := range g.ours {
 		if path == folder || strings.HasPrefix(path, folder+string(filepath.Separator)) {
 			return true
 		}
 	}
-	rel, err := filepath.Rel(g.top, path)
-	if err != nil || rel == "." || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
-		return false
-	}
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if name == ".gitignore" {
-		g.chains = nil // it may say something else now
+	read := g.read[path]
+	g.mu.Unlock()
+	name := filepath.Base(path)
+	switch {
+	case name == "__pycache__":
+		return true
+	case read:
+		return false
+	case name == ".git", filepath.Base(filepath.Dir(path)) == ".git":
+		return true
+	case name == ".gitignore":
+		g.git.Forget() // it may say something else now
 		return false
 	}
-	rel = filepath.ToSlash(rel)
-	folder := ""
-	if i := strings.LastIndexByte(rel, '/'); i >= 0 {
-		folder = rel[:i]
-	}
-	return g.chain(folder).Ignored(rel, dir)
+	return g.git.Ignored(path, dir)
 }
 
-// chain returns the patterns that hold in a folder.
-func (g *ignored) chain(folder string) *gitignore.Chain {
-	if c, ok := g.chains[folder]; ok {
-		return c
+// reads says which files the program reads when it is described.
+func (g *ignored) reads(files []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.read = make(map[string]bool, len(files))
+	for _, path := range files {
+		g.read[path] = true
 	}
-	var above *gitignore.Chain
-	if folder != "" {
-		up := ""
-		if i := strings.LastIndexByte(folder, '/'); i >= 0 {
-			up = folder[:i]
-		}
-		above = g.chain(up)
-	} else if b, err := os.ReadFile(filepath.Join(g.top, ".git", "info", "exclude")); err == nil {
-		above = above.With("", gitignore.Parse(".git/info/exclude", b))
-	}
-	c := above
-	if b, err := os.ReadFile(filepath.Join(g.top, filepath.FromSlash(folder), ".gitignore")); err == nil && !bytes.ContainsRune(b, 0) {
-		c = above.With(folder, gitignore.Parse(folder+"/.gitignore", b))
-	}
-	if g.chains == nil {
-		g.chains = map[string]*gitignore.Chain{}
-	}
-	g.chains[folder] = c
-	return c
 }

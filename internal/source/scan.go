@@ -370,11 +370,16 @@ func (v *visit) enter(name, path string, next []*state, rule *gitignore.Rule) {
 	if n.all {
 		next = nil
 	}
-	if rule != nil && v.repo.index().Has(v.repo.relative(path)) {
-		rule = nil // a submodule: its own files are not in this index
-	}
 	v.node.folders = append(v.node.folders, n)
-	v.more = append(v.more, task{node: n, states: next, chain: v.chain, rule: rule, repo: v.repo})
+	v.more = append(v.more, task{node: n, states: next, chain: v.chain, rule: v.inside(path, rule), repo: v.repo})
+}
+
+// inside returns the rule that ignores what is in a folder that rule ignores and that is not left out.
+func (v *visit) inside(path string, rule *gitignore.Rule) *gitignore.Rule {
+	if rule != nil && v.repo.index().Has(v.repo.relative(path)) {
+		return nil // a submodule: its own files are not in this index
+	}
+	return rule
 }
 
 func (v *visit) file(f file, kind uint32, path string) {

@@ -39,15 +39,15 @@ func (p pace) collect(ctx context.Context, events <-chan fsnotify.Event, errs <-
 			if !ok {
 				return c, errClosed
 			}
-			if counts(e) && len(c.Paths) < p.named && !slices.Contains(c.Paths, e.Name) {
-				c.Paths = append(c.Paths, e.Name)
+			if counts(e) {
+				c.add(e.Name, p.named)
 			}
 		case err, ok := <-errs:
 			switch {
 			case !ok:
 				return c, errClosed
 			case errors.Is(err, fsnotify.ErrEventOverflow):
-				c.Lost = true
+				c.Lost, c.Last = true, time.Now()
 			default:
 				return c, limited("watch files", err)
 			}
@@ -60,5 +60,17 @@ func (p pace) collect(ctx context.Context, events <-chan fsnotify.Event, errs <-
 		if longest == nil {
 			longest = time.After(p.longest)
 		}
+	}
+}
+
+// add notes what has happened right now to a path. At most so many are named.
+func (c *Change) add(path string, named int) {
+	c.Last = time.Now()
+	switch {
+	case slices.Contains(c.Paths, path):
+	case len(c.Paths) < named:
+		c.Paths = append(c.Paths, path)
+	default:
+		c.Lost = true
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
@@ -166,8 +167,10 @@ func existing(path string) string {
 type Change struct {
 	// Paths are some of what changed, at most as many as a person would read.
 	Paths []string
-	// Lost tells that there was more than the system could tell of.
+	// Lost tells that there was more: than the paths, or than the system could tell of.
 	Lost bool
+	// Last is when the system told of the last of it.
+	Last time.Time
 }
 
 // Next waits for a change and returns it once things are quiet. The error is that of ctx, or the watching is broken.

@@ -181,7 +181,7 @@ func TestBurstsBecomeOneChange(t *testing.T) {
 				events <- fsnotify.Event{Name: name, Op: fsnotify.Write}
 			}
 		}()
-		if c, took := collect(); !slices.Equal(c.Paths, []string{"a", "b"}) || took != 3*p.quiet {
+		if c, took := collect(); !slices.Equal(c.Paths, []string{"a", "b"}) || c.Lost || took != 3*p.quiet || time.Since(c.Last) != p.quiet {
 			t.Errorf("a burst became %v after %v", c, took)
 		}
 		ctx, stop := context.WithCancel(t.Context())
@@ -196,7 +196,7 @@ func TestBurstsBecomeOneChange(t *testing.T) {
 				time.Sleep(p.quiet / 2)
 			}
 		}()
-		if c, took := collect(); len(c.Paths) != p.named || took != p.longest {
+		if c, took := collect(); len(c.Paths) != p.named || !c.Lost || took != p.longest {
 			t.Errorf("what does not end became %v after %v", c, took)
 		}
 	})
