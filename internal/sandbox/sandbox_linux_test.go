@@ -82,18 +82,59 @@ func sh(tb testing.TB, s *sandbox.Sandbox, script string) string {
 	return out
 }
 
-// TestWhoItIs holds that a command has no rights and cannot get any, as root's and as an ordinary user's.
+// TestWhoItIs holds that a command has no rights and cannot get any, as root's and as an ordinary user's, and that neither has the first process.
 func TestWhoItIs(t *testing.T) {
 	nobody.Run(t)
 	s := sandbox.New()
 	defer s.Close()
-	out := sh(t, s, "id -u; id -g; hostname; umask; pwd; cat /proc/1/environ 2>&1; ls /proc/1/fd 2>&1; grep -E '^(Cap|NoNew)' /proc/self/status; ulimit -n")
+	defer syscall.Umask(syscall.Umask(0o077)) // which is nothing to the command
+	out := sh(t, s, "id -u; id -g; id -G; hostname; umask; pwd; cat /proc/1/environ 2>&1; ls /proc/1/fd 2>&1; ls /proc/self/fd; "+
+		"grep -E '^(Cap|NoNew)' /proc/self/status; ulimit -n; ulimit -Hc; echo session $(ps -o sid= -p $$) $$")
 	for _, want := range []string{
-		"1000\n1000\ntowpath\n0022\n/workspace\n", "/proc/1/environ: Permission denied", "/proc/1/fd': Permission denied", "NoNewPrivs:\t1",
-		"CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "CapAmb:\t0000000000000000", "\n1024\n",
+		"towpath\n0022\n/workspace\n", "/proc/1/environ: Permission denied", "/proc/1/fd': Permission denied\n0\n1\n2\n3\n", "NoNewPrivs:\t1",
+		"CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "CapAmb:\t0000000000000000", "\n1024\n0\n",
+		"session 2 2\n",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it prints %q, want %q", out, want)
+		}
+	}
+	// The system tells an ordinary user's groups as nobody's.
+	if who, _, _ := strings.Cut(out, "\ntowpath"); who != "1000\n1000\n1000" && (os.Getuid() == 0 || !strings.HasPrefix(who, "1000\n1000\n1000 65534")) {
+		t.Errorf("it is %q", who)
+	}
+	if first := sh(t, s, "grep -E '^(Cap(Prm|Eff|Inh|Bnd|Amb)|NoNew)' /proc/1/status | cut -f 2 | sort -u"); first != "0000000000000000\n1\n" {
+		t.Errorf("the first process has %q", first)
+	}
+}
+
+// TestNamespacesAreItsOwn holds that none but those of users and control groups are shared, where the network is not asked for.
+func TestNamespacesAreItsOwn(t *testing.T) {
+	nobody.Run(t)
+	s := sandbox.New()
+	defer s.Close()
+	look := func(network bool) map[string]string {
+		spec := slot(t)
+		spec.Network, spec.Programs, spec.Args = network, []string{"/bin/sh"}, []string{"sh", "-c", "cd /proc/self/ns && for n in ipc mnt net pid user uts; do readlink $n; done"}
+		_, out, err := run(t, s, spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		links := map[string]string{}
+		for link := range strings.FieldsSeq(out) {
+			name, _, _ := strings.Cut(link, ":")
+			links[name] = link
+		}
+		return links
+	}
+	one, other := look(false), look(true)
+	for _, name := range []string{"ipc", "mnt", "net", "pid", "user", "uts"} {
+		ours, err := os.Readlink("/proc/self/ns/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if one[name] == "" || one[name] == ours || (other[name] == ours) != (name == "net") || name != "user" && other[name] == one[name] {
+			t.Errorf("ours is %s, that of a command %s, and that of another with the network %s", ours, one[name], other[name])
 		}
 	}
 }
