@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -87,7 +88,18 @@ func TestWhoItIs(t *testing.T) {
 	nobody.Run(t)
 	s := sandbox.New()
 	defer s.Close()
-	defer syscall.Umask(syscall.Umask(0o077)) // which is nothing to the command
+	// These are nothing to the command.
+	defer syscall.Umask(syscall.Umask(0o077))
+	if os.Getuid() == 0 {
+		groups, err := syscall.Getgroups()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Setgroups([]int{4, 27}); err != nil {
+			t.Fatal(err)
+		}
+		defer syscall.Setgroups(groups)
+	}
 	out := sh(t, s, "id -u; id -g; id -G; hostname; umask; pwd; cat /proc/1/environ 2>&1; ls /proc/1/fd 2>&1; ls /proc/self/fd; "+
 		"grep -E '^(Cap|NoNew)' /proc/self/status; ulimit -n; ulimit -Hc; echo session $(ps -o sid= -p $$) $$")
 	for _, want := range []string{
@@ -103,8 +115,8 @@ func TestWhoItIs(t *testing.T) {
 	if who, _, _ := strings.Cut(out, "\ntowpath"); who != "1000\n1000\n1000" && (os.Getuid() == 0 || !strings.HasPrefix(who, "1000\n1000\n1000 65534")) {
 		t.Errorf("it is %q", who)
 	}
-	if first := sh(t, s, "grep -E '^(Cap(Prm|Eff|Inh|Bnd|Amb)|NoNew)' /proc/1/status | cut -f 2 | sort -u"); first != "0000000000000000\n1\n" {
-		t.Errorf("the first process has %q", first)
+	if first := sh(t, s, "grep -E '^(Cap(Prm|Eff|Inh|Bnd|Amb)|NoNew)' /proc/1/status | cut -f 2 | sort -u"); first != "0000000000000000\n0000000800000000\n1\n" {
+		t.Errorf("the first process has %q, want one capability that keeps the command from its memory", first)
 	}
 }
 
@@ -133,8 +145,21 @@ func TestNamespacesAreItsOwn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if one[name] == "" || one[name] == ours || (other[name] == ours) != (name == "net") || name != "user" && other[name] == one[name] {
+		if one[name] == "" || one[name] == ours || (other[name] == ours) != (name == "net") {
 			t.Errorf("ours is %s, that of a command %s, and that of another with the network %s", ours, one[name], other[name])
+		}
+	}
+}
+
+// TestRootHasNothingElse holds that a command finds no more of the machine than it is to.
+func TestRootHasNothingElse(t *testing.T) {
+	nobody.Run(t)
+	s := sandbox.New()
+	defer s.Close()
+	allowed := strings.Fields("bin dev etc home lib lib32 lib64 libx32 proc sbin tmp usr workspace")
+	for name := range strings.FieldsSeq(sh(t, s, "ls -A / /home | grep -v :")) {
+		if name != "step" && !slices.Contains(allowed, name) {
+			t.Errorf("there is /%s", name)
 		}
 	}
 }

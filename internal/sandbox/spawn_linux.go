@@ -157,6 +157,7 @@ func (m machine) drop(p *program) {
 	}
 	if m.root {
 		p.setUp(
+			do("keep capabilities", unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1, 0, 0, 0),
 			do("leave the groups", unix.SYS_SETGROUPS, 0, 0),
 			do("set the group", unix.SYS_SETRESGID, UID, UID, UID),
 			do("set the user", unix.SYS_SETRESUID, UID, UID, UID),
@@ -165,8 +166,16 @@ func (m machine) drop(p *program) {
 	header := &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	p.setUp(
 		do("clear the capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0),
-		do("clear the capabilities", unix.SYS_CAPSET, place(p, header), place(p, &[2]unix.CapUserData{})),
+		do("clear the capabilities", unix.SYS_CAPSET, place(p, header), place(p, guarded())),
+		// The system may have taken it back with the change of the user (fs.suid_dumpable).
+		do("hide the memory", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0),
 	)
+}
+
+// guarded are the capabilities of an init: one that is good for nothing in a user namespace. A process is not let at the memory of one that may do
+// more than itself, whatever the system's settings, and that of the init is the helper's.
+func guarded() *[2]unix.CapUserData {
+	return &[2]unix.CapUserData{1: {Permitted: 1 << (unix.CAP_WAKE_ALARM - 32)}}
 }
 
 // enter makes the folder cwd of the workspace, and enters it unless it is elsewhere.
@@ -196,6 +205,7 @@ func (m machine) start(p *program, s *Spec, fds []int) {
 	p.before(
 		do("die with the sandbox", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0),
 		do("make a session", unix.SYS_SETSID),
+		do("clear the capabilities", unix.SYS_CAPSET, place(p, &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}), place(p, &[2]unix.CapUserData{})),
 	)
 	for i := range 3 {
 		p.pass(fds[i], i)
