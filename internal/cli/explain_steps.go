@@ -37,9 +37,12 @@ type explainedStep struct {
 	ExitCode int            `json:"exit_code"`
 	Signal   string         `json:"signal,omitempty"`
 	Exceeded string         `json:"exceeded,omitempty"`
+	Refused  string         `json:"refused,omitempty"`
 	Error    string         `json:"error,omitempty"`
 	Duration time.Duration  `json:"duration_ns"`
 	Reasons  []event.Reason `json:"reasons,omitempty"`
+
+	end string // how it ended, in words
 }
 
 // called is what a run did with a stage.
@@ -55,48 +58,28 @@ type called struct {
 
 // callsOf reads what a run did with its stages, in the order in which they began.
 func callsOf(ctx context.Context, h history.Store, run string) ([]*called, error) {
-	var order []*called
-	stages := map[string]*called{}
-	at := func(name string) *called {
-		if stages[name] == nil {
-			stages[name] = &called{Run: run, Stage: name}
-			order = append(order, stages[name])
+	calls, err := history.CallsOf(ctx, h, run)
+	var out []*called
+	for _, c := range calls.Stages {
+		x := &called{Run: run, Stage: c.Stage, Outcome: c.Outcome, From: c.From, Reasons: c.Reasons, Because: c.Because}
+		for _, s := range c.Steps {
+			x.Steps = append(x.Steps, explainStep(s))
 		}
-		return stages[name]
+		out = append(out, x)
 	}
-	err := h.Events(ctx, run, func(r event.Record) error {
-		switch e := r.Event.(type) {
-		case event.StageStarted:
-			at(e.Stage).Reasons = e.Reasons
-		case event.StageCached:
-			at(e.Stage).From = e.From
-		case event.StageFinished:
-			at(e.Stage).Outcome, at(e.Stage).Because = e.Outcome, e.Because
-		case event.StepStarted:
-			c := at(e.Stage)
-			c.Steps = append(c.Steps, explainedStep{Step: e.Step, Args: e.Args, Key: e.Key, State: "cut off", Reasons: e.Reasons})
-		case event.StepFinished:
-			at(e.Stage).ended(e)
-		default:
-			// The other events say nothing of why something ran.
-		}
-		return nil
-	})
-	return order, err
+	return out, err
 }
 
-func (c *called) ended(e event.StepFinished) {
-	for i := range c.Steps {
-		s := &c.Steps[i]
-		if s.Step != e.Step || s.State != "cut off" {
-			continue
+func explainStep(s history.Step) explainedStep {
+	x := explainedStep{Step: s.Step, Args: s.Args, Key: s.Key, State: "cut off", Reasons: s.Reasons, end: s.End()}
+	if f := s.Finished; f != nil {
+		x.State = "ran"
+		if f.Cached {
+			x.State = "cached"
 		}
-		s.State = "ran"
-		if e.Cached {
-			s.State = "cached"
-		}
-		s.From, s.ExitCode, s.Signal, s.Exceeded, s.Error, s.Duration = e.From, e.ExitCode, e.Signal, e.Exceeded, e.Error, e.Duration
+		x.From, x.ExitCode, x.Signal, x.Exceeded, x.Refused, x.Error, x.Duration = f.From, f.ExitCode, f.Signal, f.Exceeded, f.Refused, f.Error, f.Duration
 	}
+	return x
 }
 
 // withSteps adds the steps of the last calls, of the runs that are kept.
@@ -165,18 +148,12 @@ func (s explainedStep) how() string {
 	switch {
 	case s.State == "cached":
 		return "was cached (run " + s.From + " did it)"
-	case s.State == "cut off":
-		return "was cut off"
-	case s.Error != "":
-		return "could not be run to its end"
-	case s.Exceeded != "":
-		return "exceeded its limit of " + s.Exceeded
-	case s.Signal != "":
-		return "was killed by " + s.Signal
-	case s.ExitCode != 0:
-		return fmt.Sprintf("ran and ended with exit code %d", s.ExitCode)
+	case s.State == "cut off", s.Error != "":
+		return s.end
+	case s.ExitCode == 0 && s.Signal == "" && s.Exceeded == "" && s.Refused == "":
+		return "ran"
 	}
-	return "ran"
+	return "ran and " + s.end
 }
 
 // explainRun says what a run did with stages, and why.

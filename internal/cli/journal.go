@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/towpath/towpath/internal/engine"
-	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/history"
 )
 
@@ -25,12 +24,14 @@ func (j journal) Last(ctx context.Context) (map[string]engine.LastCall, error) {
 }
 
 func (j journal) Steps(ctx context.Context, run string) (map[string][]engine.PastStep, error) {
-	p := engine.NewPastSteps()
-	err := j.store.Events(ctx, run, func(r event.Record) error {
-		p.Emit(r)
-		return nil
-	})
-	return p.Stages, err
+	calls, err := history.CallsOf(ctx, j.store, run)
+	stages := make(map[string][]engine.PastStep, len(calls.Stages))
+	for _, c := range calls.Stages {
+		for _, s := range c.Steps {
+			stages[c.Stage] = append(stages[c.Stage], engine.PastStep{Key: s.Key, Number: s.Step, Refused: s.Refused(), Cut: !calls.Ended})
+		}
+	}
+	return stages, err
 }
 
 func (j journal) Remember(ctx context.Context, calls map[string]engine.LastCall) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ import (
 	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/executor"
 	"github.com/towpath/towpath/internal/history"
+	"github.com/towpath/towpath/internal/quote"
 )
 
 // shellOptions say which step to open, and what to run in it.
@@ -99,8 +101,8 @@ func (a *App) shell(ctx context.Context, w *workplace, o shellOptions) (int, err
 		if wrong := action.CheckIsolation(w.stores.Executor.Isolation()); wrong != nil {
 			return 0, &usageError{text: fmt.Sprintf("%s cannot be opened here: %v", s, wrong), hint: again(s)}
 		}
-		fmt.Fprintf(a.Stderr, "%s of run %s %s; what you change here is gone when you leave\n", s, s.run, s.end())
-		fmt.Fprintf(a.Stderr, "$ %s\n", shellWords(action.Args))
+		fmt.Fprintf(a.Stderr, "%s of run %s %s; what you change here is gone when you leave\n", s, s.run, s.End())
+		fmt.Fprintf(a.Stderr, "$ %s\n", quote.Words(action.Args...))
 		var code int
 		if code, err = sheller.Shell(ctx, action, o.command, a.terminal()); err == nil {
 			return code, nil
@@ -120,13 +122,13 @@ func shellError(s step, err error) error {
 	case errors.As(err, &missing), errors.As(err, &corrupt), errors.Is(err, fs.ErrNotExist) && !errors.As(err, &none):
 		return &usageError{text: fmt.Sprintf("%s cannot be opened, since not all that it had is in the store any more: %v", s, err), hint: again(s)}
 	case errors.As(err, &none):
-		return &usageError{text: fmt.Sprintf("%s: %v", s, err), hint: fmt.Sprintf("`tow shell %s -- PROGRAM` runs another program", shellWords([]string{s.stage}))}
+		return &usageError{text: fmt.Sprintf("%s: %v", s, err), hint: fmt.Sprintf("`tow shell %s -- PROGRAM` runs another program", quote.Words(s.Stage))}
 	}
 	return fmt.Errorf("open a shell for %s: %w", s, err)
 }
 
 func again(s step) string {
-	return fmt.Sprintf("`tow run --no-cache %s` runs it again, and then a shell can be opened", shellWords([]string{s.stage}))
+	return fmt.Sprintf("`tow run --no-cache %s` runs it again, and then a shell can be opened", quote.Words(s.Stage))
 }
 
 // terminal is where a person types and reads.
@@ -141,7 +143,7 @@ func (a *App) terminal() executor.Terminal {
 // loadAction reads what a step ran from the store.
 func loadAction(ctx context.Context, store cas.Store, s step) (executor.Action, error) {
 	const limit = 64 << 20 // of a message that names every argument and variable
-	key, err := digest.Parse(s.key)
+	key, err := digest.Parse(s.Key)
 	if err != nil {
 		return executor.Action{}, fmt.Errorf("read the key of %s: %w", s, err)
 	}
@@ -181,10 +183,10 @@ func isTerminal(f *os.File) bool { return f != nil && term.IsTerminal(int(f.Fd()
 func (a *App) shellAfter(ctx context.Context, w *workplace, run string) {
 	stage, err := firstFailed(ctx, w.stores.History, run)
 	if err == nil && stage != "" {
-		var c *call
+		var c call
 		if c, err = findCall(ctx, w.stores.History, run, stage); err == nil {
 			if s, failed := c.failed(); failed {
-				_, err = a.shell(ctx, w, shellOptions{run: run, stage: stage, step: s.n})
+				_, err = a.shell(ctx, w, shellOptions{run: run, stage: stage, step: s.Step.Step})
 			} else {
 				fmt.Fprintf(a.Stderr, "tow: stage %s failed outside of its steps, so there is no sandbox to open\n", stage)
 			}
@@ -207,76 +209,33 @@ func firstFailed(ctx context.Context, h history.Store, run string) (string, erro
 	return stage, err
 }
 
-// step is a command that a stage ran.
+// step is a command that a stage ran in a run.
 type step struct {
-	stage, run string
-	n          int
-	key        string
-	// finished is nil for a step that was cut off.
-	finished *event.StepFinished
+	history.Step
+	run string
 }
 
-func (s step) String() string { return fmt.Sprintf("step %d of stage %s", s.n, s.stage) }
-
-// failed tells whether the step ended in a way that no step should without being expected to.
-func (s step) failed() bool {
-	f := s.finished
-	return f == nil || f.ExitCode != 0 || f.Signal != "" || f.Exceeded != "" || f.Error != ""
-}
-
-// end says how it ended.
-func (s step) end() string {
-	switch f := s.finished; {
-	case f == nil:
-		return "was cut off"
-	case f.Exceeded != "":
-		return "exceeded its limit of " + f.Exceeded
-	case f.Signal != "":
-		return "was ended by " + f.Signal
-	case f.Error != "":
-		return "could not be run to its end"
-	default:
-		return fmt.Sprintf("ended with exit code %d", f.ExitCode)
-	}
-}
+func (s step) String() string { return fmt.Sprintf("step %d of stage %s", s.Step.Step, s.Stage) }
 
 // call is what is known of one call of a stage's function.
-type call struct {
-	stage, run string
-	outcome    event.Outcome
-	steps      []step
-	// from is the run that made the result, where the stage was not called but cached.
-	from string
-}
+type call struct{ *history.Call }
 
 // findCall finds the last call of a stage: in the run that ref names, or in the newest run that called it.
-func findCall(ctx context.Context, h history.Store, ref, stage string) (*call, error) {
-	var runs []string
-	if ref != "" {
-		id, err := h.Resolve(ctx, ref)
-		if err != nil {
-			return nil, err
-		}
-		runs = []string{id}
-	} else {
-		list, err := h.Runs(ctx, 0)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range list {
-			runs = append(runs, r.ID)
-		}
+func findCall(ctx context.Context, h history.Store, ref, stage string) (call, error) {
+	runs, err := runsWith(ctx, h, ref, stage)
+	if err != nil {
+		return call{}, err
 	}
 	for _, id := range runs {
 		found, err := callsIn(ctx, h, id, stage)
 		if _, damaged := errors.AsType[*history.DamagedError](err); err != nil && !(damaged && len(found) > 0) {
-			return nil, err
+			return call{}, err
 		}
 		if len(found) == 0 {
 			continue
 		}
 		c, err := theOne(found, stage)
-		if err != nil || c.from == "" {
+		if err != nil || c.From == "" {
 			return c, err
 		}
 		return madeBy(ctx, h, c)
@@ -285,83 +244,78 @@ func findCall(ctx context.Context, h history.Store, ref, stage string) (*call, e
 	if ref != "" {
 		what = fmt.Sprintf("a call of stage %s in run %s", stage, runs[0])
 	}
-	return nil, &history.NotFoundError{What: what, Hint: "`tow stages` lists the stages, `tow runs` the runs, `tow run` runs stages"}
+	return call{}, &history.NotFoundError{What: what, Hint: "`tow stages` lists the stages, `tow runs` the runs, `tow run` runs stages"}
+}
+
+// runsWith lists the runs in which to look for a call of a stage, the newest first: the one that ref names, or all down to the one that is remembered
+// to have called it last. A newer one may have been cut off before it could be remembered, or have found it in the cache.
+func runsWith(ctx context.Context, h history.Store, ref, stage string) ([]string, error) {
+	if ref != "" {
+		id, err := h.Resolve(ctx, ref)
+		return []string{id}, err
+	}
+	stages, err := h.Last(ctx)
+	if err != nil {
+		return nil, err
+	}
+	last := ""
+	for name, s := range stages {
+		if name == stage || inFamily(name, stage) {
+			last = max(last, s.Run) // ids sort by time
+		}
+	}
+	for limit := 1; ; limit *= 8 {
+		list, err := h.Runs(ctx, limit)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(list); n == limit && list[n-1].ID > last {
+			continue
+		}
+		var runs []string
+		for _, r := range list {
+			runs = append(runs, r.ID)
+		}
+		return runs, nil
+	}
 }
 
 // madeBy returns the call that made the result of a stage that was cached.
-func madeBy(ctx context.Context, h history.Store, c *call) (*call, error) {
-	found, err := callsIn(ctx, h, c.from, c.stage)
+func madeBy(ctx context.Context, h history.Store, c call) (call, error) {
+	found, err := callsIn(ctx, h, c.From, c.Stage)
 	for _, m := range found {
-		if m.stage == c.stage && m.from == "" {
+		if m.Stage == c.Stage && m.From == "" {
 			return m, nil
 		}
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return call{}, err
 	}
-	return nil, &history.NotFoundError{
-		What: fmt.Sprintf("run %s, which called stage %s last,", c.from, c.stage),
-		Hint: fmt.Sprintf("`tow run --no-cache %s` calls it again", shellWords([]string{c.stage})),
+	return call{}, &history.NotFoundError{
+		What: fmt.Sprintf("run %s, which called stage %s last,", c.From, c.Stage),
+		Hint: fmt.Sprintf("`tow run --no-cache %s` calls it again", quote.Words(c.Stage)),
 	}
 }
 
 // callsIn reads the calls of a stage in a run, or of all stages that the function of that name stands for.
-func callsIn(ctx context.Context, h history.Store, run, name string) ([]*call, error) {
-	calls := map[string]*call{}
-	var order []*call
-	begin := func(stage, from string) {
-		if stage != name && !inFamily(stage, name) {
-			return
-		}
-		c := calls[stage]
-		if c == nil {
-			c = &call{stage: stage, run: run}
-			calls[stage] = c
-			order = append(order, c)
-		}
-		c.from, c.steps = from, nil // a second call takes the place of the first
-	}
-	err := h.Events(ctx, run, func(r event.Record) error {
-		switch e := r.Event.(type) {
-		case event.StageStarted:
-			begin(e.Stage, "")
-		case event.StageCached:
-			begin(e.Stage, e.From)
-		case event.StageFinished:
-			if c := calls[e.Stage]; c != nil {
-				c.outcome = e.Outcome
-			}
-		case event.StepStarted:
-			if c := calls[e.Stage]; c != nil {
-				c.steps = append(c.steps, step{stage: e.Stage, run: run, n: e.Step, key: e.Key})
-			}
-		case event.StepFinished:
-			if c := calls[e.Stage]; c != nil {
-				c.finish(e)
-			}
-		default:
-			// The other events say nothing of steps.
-		}
-		return nil
-	})
-	return order, err
-}
-
-func (c *call) finish(e event.StepFinished) {
-	for i := range c.steps {
-		if c.steps[i].n == e.Step {
-			c.steps[i].finished = &e
+func callsIn(ctx context.Context, h history.Store, run, name string) ([]call, error) {
+	all, err := history.CallsOf(ctx, h, run)
+	var found []call
+	for _, c := range all.Stages {
+		if c.Began() && (c.Stage == name || inFamily(c.Stage, name)) {
+			found = append(found, call{c})
 		}
 	}
+	return found, err
 }
 
 // theOne chooses the stage that a person meant: the only one, or the only one that failed.
-func theOne(found []*call, name string) (*call, error) {
-	var failed []*call
+func theOne(found []call, name string) (call, error) {
+	var failed []call
 	var names []string
 	for _, c := range found {
-		names = append(names, c.stage)
-		if !c.outcome.OK() {
+		names = append(names, c.Stage)
+		if !c.Outcome.OK() {
 			failed = append(failed, c)
 		}
 	}
@@ -371,72 +325,40 @@ func theOne(found []*call, name string) (*call, error) {
 	case len(failed) == 1:
 		return failed[0], nil
 	}
-	return nil, &usageError{
-		text: fmt.Sprintf("%s stands for %s in run %s, and it is not clear which is meant", name, count(len(found), "stage"), found[0].run),
-		hint: "name one: " + shellWords(names[:min(len(names), 10)]),
+	return call{}, &usageError{
+		text: fmt.Sprintf("%s stands for %s in run %s, and it is not clear which is meant", name, count(len(found), "stage"), found[0].Run),
+		hint: "name one: " + quote.Words(names[:min(len(names), 10)]...),
 	}
 }
 
 // failed returns the last step that failed, where the stage did not succeed in spite of it.
-func (c *call) failed() (step, bool) {
-	if c.outcome.OK() {
+func (c call) failed() (step, bool) {
+	if c.Outcome.OK() {
 		return step{}, false
 	}
-	for i := len(c.steps) - 1; i >= 0; i-- {
-		if c.steps[i].failed() {
-			return c.steps[i], true
+	for _, s := range slices.Backward(c.Steps) {
+		if s.Failed() {
+			return step{s, c.Run}, true
 		}
 	}
 	return step{}, false
 }
 
 // choose returns step n; 0 stands for the last that failed, else the last.
-func (c *call) choose(n int) (step, error) {
-	if len(c.steps) == 0 {
-		return step{}, &history.NotFoundError{What: fmt.Sprintf("a step of stage %s in run %s", c.stage, c.run), Hint: "the stage ran no command"}
+func (c call) choose(n int) (step, error) {
+	if len(c.Steps) == 0 {
+		return step{}, &history.NotFoundError{What: fmt.Sprintf("a step of stage %s in run %s", c.Stage, c.Run), Hint: "the stage ran no command"}
 	}
 	if n == 0 {
 		if s, ok := c.failed(); ok {
 			return s, nil
 		}
-		return c.steps[len(c.steps)-1], nil
+		return step{c.Steps[len(c.Steps)-1], c.Run}, nil
 	}
-	for _, s := range c.steps {
-		if s.n == n {
-			return s, nil
+	for _, s := range c.Steps {
+		if s.Step == n {
+			return step{s, c.Run}, nil
 		}
 	}
-	return step{}, &usageError{text: fmt.Sprintf("stage %s has no step %d in run %s", c.stage, n, c.run), hint: "it has " + count(len(c.steps), "step")}
-}
-
-// shellWords writes a command so that it can be pasted into a shell: all of it, on as many lines as it has. What a terminal would not print but
-// obey is written as `printf` writes it.
-func shellWords(args []string) string {
-	words := make([]string, len(args))
-	for i, a := range args {
-		words[i] = shellWord(a)
-	}
-	return strings.Join(words, " ")
-}
-
-func shellWord(arg string) string {
-	safe := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=,+@%", r)
-	}
-	if arg != "" && strings.TrimLeftFunc(arg, safe) == "" {
-		return arg
-	}
-	obeyed := func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r == '\uFFFD' }
-	if !strings.ContainsFunc(arg, obeyed) {
-		return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
-	}
-	var b strings.Builder
-	for i := range len(arg) {
-		if c := arg[i]; c < ' ' || c >= 0x7f || c == '\\' || c == '\'' || c == '%' || c == '"' || c == '$' || c == '`' {
-			fmt.Fprintf(&b, `\%03o`, c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return `"$(printf '` + b.String() + `')"`
+	return step{}, &usageError{text: fmt.Sprintf("stage %s has no step %d in run %s", c.Stage, n, c.Run), hint: "it has " + count(len(c.Steps), "step")}
 }

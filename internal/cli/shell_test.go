@@ -3,9 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,22 +19,6 @@ import (
 	"github.com/towpath/towpath/internal/history"
 	"github.com/towpath/towpath/internal/history/files"
 )
-
-// What is printed can be pasted: a shell makes the same arguments of it.
-func TestShellWordsArePastable(t *testing.T) {
-	args := []string{"printf", `%s\0`, "plain", "", "with space", "it's", "two\nlines", "tab\there", "\x1b[31mred", "back\\slash\x01%d'\"$HOME`id`", "ünï", "\x80broken"}
-	text := shellWords(args)
-	if strings.ContainsAny(text, "\x1b\x01") || strings.Contains(text, "\x80") {
-		t.Errorf("a terminal would obey %q", text)
-	}
-	out, err := exec.Command("sh", "-c", text).Output()
-	if err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
-	if want := strings.Join(args[2:], "\x00") + "\x00"; string(out) != want {
-		t.Errorf("a shell makes %q of %s, want %q", out, text, want)
-	}
-}
 
 // record writes a run into the history.
 func record(t *testing.T, h history.Store, id string, events ...event.Event) {
@@ -118,11 +102,47 @@ func TestTheStepThatAPersonMeansIsFound(t *testing.T) {
 			case err != nil:
 				t.Error(err)
 			default:
-				if got := s.String() + ", " + s.run + ", " + s.end(); got != c.want {
+				if got := s.String() + ", " + s.run + ", " + s.End(); got != c.want {
 					t.Errorf("found %s, want %s", got, c.want)
 				}
 			}
 		})
+	}
+}
+
+// counting counts the runs that were looked through.
+type counting struct {
+	history.Store
+	listed, read int
+}
+
+func (c *counting) Runs(ctx context.Context, limit int) ([]history.Summary, error) {
+	list, err := c.Store.Runs(ctx, limit)
+	c.listed += len(list)
+	return list, err
+}
+
+func (c *counting) Events(ctx context.Context, id string, fn func(event.Record) error) error {
+	c.read++
+	return c.Store.Events(ctx, id, fn)
+}
+
+// A stage that was called just now is found without reading every run that is kept; one that was cut off since is found as well.
+func TestTheLastCallIsFoundFast(t *testing.T) {
+	h := &counting{Store: files.Open(t.TempDir())}
+	for i := range 30 {
+		record(t, h, fmt.Sprintf("202601%02d-1", i+1), calling("s", event.Failed, ran("s", 1, 1, ""))...)
+	}
+	if err := h.Remember(t.Context(), map[string]history.Stage{"s": {Run: "20260130-1"}, "other": {Run: "20260101-1"}}); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := findCall(t.Context(), h, "", "s"); err != nil || c.Run != "20260130-1" || h.listed > 1 || h.read > 1 {
+		t.Errorf("found %+v, %v, of %d listed and %d read", c, err, h.listed, h.read)
+	}
+	record(t, h, "20260131-1", event.StageStarted{Stage: "s"}, event.StepStarted{Stage: "s", Step: 1})
+	record(t, h, "20260131-2", event.StageStarted{Stage: "new"})
+	if c, err := findCall(t.Context(), h, "", "s"); err != nil || c.Run != "20260131-1" {
+		t.Errorf("found %+v, %v", c, err)
 	}
 }
 

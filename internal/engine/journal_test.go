@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/towpath/towpath/internal/event"
+	"github.com/towpath/towpath/internal/history"
 )
 
 // memJournal is a Journal in memory.
@@ -16,6 +17,7 @@ type memJournal struct {
 	mu   sync.Mutex
 	runs map[string]*memRun
 	last map[string]LastCall
+	cut  bool // the runs before were cut off
 }
 
 // Begin implements Journal.
@@ -53,11 +55,21 @@ func (j *memJournal) Steps(_ context.Context, run string) (map[string][]PastStep
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p := NewPastSteps()
-	for _, e := range r.events {
-		p.Emit(e)
+	calls, err := history.ReadCalls(run, func(fn func(event.Record) error) error {
+		for _, e := range r.events {
+			if err := fn(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	stages := map[string][]PastStep{}
+	for _, c := range calls.Stages {
+		for _, s := range c.Steps {
+			stages[c.Stage] = append(stages[c.Stage], PastStep{Key: s.Key, Number: s.Step, Refused: s.Refused(), Cut: j.cut})
+		}
 	}
-	return p.Stages, nil
+	return stages, err
 }
 
 // Remember implements Journal.

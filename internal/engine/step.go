@@ -14,6 +14,7 @@ import (
 	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/executor"
+	"github.com/towpath/towpath/internal/quote"
 	"github.com/towpath/towpath/internal/tree"
 	"github.com/towpath/towpath/protocol"
 )
@@ -147,7 +148,7 @@ func (s *step) lookUp(ctx context.Context) (*stepRecord, error) {
 // started tells that the step begins, and why it is run where it is.
 func (s *step) started(reasons []event.Reason) {
 	s.o.run.rec.emit(event.StepStarted{Stage: s.c.node.name, Step: s.number, Args: s.p.Args, Key: s.key.String(), Reasons: reasons})
-	s.c.writeLog("$ " + shellWords(s.p.Args) + "\n")
+	s.c.writeLog("$ " + s.command() + "\n")
 }
 
 func (s *step) cached(rec stepRecord) protocol.StepRunResult {
@@ -193,53 +194,57 @@ func (s *step) execute(ctx context.Context) (any, error) {
 	}
 	if err != nil {
 		done.Error = err.Error()
-	}
-	s.o.run.rec.emit(done)
-	if err != nil {
+		s.o.run.rec.emit(done)
 		return nil, err
-	}
-	if !res.Accepted {
-		return nil, s.failed(res)
-	}
-	if len(res.Missing) > 0 {
-		return nil, s.lacks(res.Missing)
-	}
-	if len(res.Entries) > protocol.MaxOutputs {
-		return nil, s.tooMany(len(res.Entries))
 	}
 	rec := stepRecord{
 		ExitCode: res.ExitCode, Stdout: outDigest, Stderr: errDigest, Entries: res.Entries, Root: res.Root, Duration: res.Duration, Run: s.o.run.rec.id,
 	}
+	value, err := json.Marshal(rec)
+	if err != nil {
+		return nil, fmt.Errorf("record the result of a step: %w", err)
+	}
+	refused := s.refuse(res, len(value))
+	if refused != nil {
+		done.Refused = strings.TrimPrefix(refused.Message, s.command()+" ")
+	}
+	s.o.run.rec.emit(done)
+	if refused != nil {
+		return nil, refused
+	}
 	// What has ended well is kept, also when the run is being stopped.
-	return result(rec, false), s.record(rec)
+	if !s.c.node.stage.Effect() {
+		s.o.commits.add(actioncache.Step, s.key, value)
+	}
+	return result(rec, false), nil
 }
 
-// record has the result of the step recorded.
-func (s *step) record(rec stepRecord) error {
-	if s.c.node.stage.Effect() {
-		return nil
+// command is what the messages about a step begin with.
+func (s *step) command() string { return quote.Words(s.p.Args...) }
+
+// refuse says why the stage does not get what a command that ran to its end came to, or nil. size is that of its record.
+func (s *step) refuse(res executor.Result, size int) *protocol.Error {
+	switch {
+	case !res.Accepted:
+		return s.failed(res)
+	case len(res.Missing) > 0:
+		return s.lacks(res.Missing)
+	case len(res.Entries) > protocol.MaxOutputs || size > actioncache.MaxValue && !s.c.node.stage.Effect():
+		return s.tooMany(len(res.Entries))
 	}
-	b, err := json.Marshal(rec)
-	if err != nil {
-		return fmt.Errorf("record the result of a step: %w", err)
-	}
-	if len(b) > actioncache.MaxValue {
-		return s.tooMany(len(rec.Entries))
-	}
-	s.o.commits.add(actioncache.Step, s.key, b)
 	return nil
 }
 
 // tooMany says that the outputs of the step are too many to be named one by one.
-func (s *step) tooMany(n int) error {
+func (s *step) tooMany(n int) *protocol.Error {
 	return &protocol.Error{
-		Code: protocol.CodeTooLarge, Message: fmt.Sprintf("%s made %d outputs; a step has at most %d, and fewer with long names", shellWords(s.p.Args), n, protocol.MaxOutputs),
+		Code: protocol.CodeTooLarge, Message: fmt.Sprintf("%s made %d outputs; a step has at most %d, and fewer with long names", s.command(), n, protocol.MaxOutputs),
 		Hint: "declare the folder as the output instead of the files in it",
 	}
 }
 
 // failed says that the command ended in a way that the stage does not accept.
-func (s *step) failed(res executor.Result) error {
+func (s *step) failed(res executor.Result) *protocol.Error {
 	how, hint := fmt.Sprintf("ended with exit code %d", res.ExitCode), ""
 	switch {
 	case res.Exceeded != "":
@@ -249,16 +254,16 @@ func (s *step) failed(res executor.Result) error {
 	}
 	s.c.writeLog("(" + how + ")\n")
 	return &protocol.Error{
-		Code: protocol.CodeStepFailed, Message: shellWords(s.p.Args) + " " + how, Hint: hint,
+		Code: protocol.CodeStepFailed, Message: s.command() + " " + how, Hint: hint,
 		Step: &protocol.StepFailure{ExitCode: res.ExitCode, Args: s.p.Args},
 	}
 }
 
 // lacks says that the command succeeded and did not make what it was said to make.
-func (s *step) lacks(missing []string) error {
-	message := fmt.Sprintf("%s did not make %s", shellWords(s.p.Args), missing[0])
+func (s *step) lacks(missing []string) *protocol.Error {
+	message := fmt.Sprintf("%s did not make %s", s.command(), missing[0])
 	if strings.ContainsAny(missing[0], `*?[{\`) {
-		message = fmt.Sprintf("%s made nothing that matches %s", shellWords(s.p.Args), missing[0])
+		message = fmt.Sprintf("%s made nothing that matches %s", s.command(), missing[0])
 	}
 	hint := "outputs are relative to the top of the step's workspace"
 	if s.p.Cwd != "" && !strings.HasPrefix(missing[0], s.p.Cwd+"/") {
@@ -268,18 +273,6 @@ func (s *step) lacks(missing []string) error {
 	return &protocol.Error{
 		Code: protocol.CodeStepFailed, Message: message, Hint: hint, Step: &protocol.StepFailure{ExitCode: 0, Args: s.p.Args},
 	}
-}
-
-// shellWords writes arguments as a person would type them.
-func shellWords(args []string) string {
-	words := make([]string, len(args))
-	for i, a := range args {
-		words[i] = a
-		if a == "" || strings.ContainsAny(a, " \t\n\"'\\$`&|;<>()*?[]{}~#!") {
-			words[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(words, " ")
 }
 
 // keyed is a set of locks by key, of which only those in use exist.

@@ -11,6 +11,7 @@ import (
 	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/executor"
+	"github.com/towpath/towpath/internal/quote"
 	"github.com/towpath/towpath/internal/tree"
 )
 
@@ -82,15 +83,15 @@ func arguments(was, is []string) []event.Reason {
 	subject := strconv.Itoa(from)
 	switch {
 	case len(before) == 0:
-		what := argument(from, from+len(after)) + " (" + clip(shellWords(after), maxShown) + ")"
-		return []event.Reason{appeared(event.ReasonArgument, subject, what, shellWords(after))}
+		what := argument(from, from+len(after)) + " (" + clip(quote.Words(after...), maxShown) + ")"
+		return []event.Reason{appeared(event.ReasonArgument, subject, what, quote.Words(after...))}
 	case len(after) == 0:
-		what := argument(from, from+len(before)) + " (" + clip(shellWords(before), maxShown) + ")"
-		return []event.Reason{vanished(event.ReasonArgument, subject, what, shellWords(before))}
+		what := argument(from, from+len(before)) + " (" + clip(quote.Words(before...), maxShown) + ")"
+		return []event.Reason{vanished(event.ReasonArgument, subject, what, quote.Words(before...))}
 	}
 	return []event.Reason{{
-		Kind: event.ReasonArgument, Subject: subject, Before: clip(shellWords(before), maxKept), After: clip(shellWords(after), maxKept),
-		Text: fmt.Sprintf("%s changed from %s to %s", argument(from, from+len(before)), clip(shellWords(before), maxShown), clip(shellWords(after), maxShown)),
+		Kind: event.ReasonArgument, Subject: subject, Before: clip(quote.Words(before...), maxKept), After: clip(quote.Words(after...), maxKept),
+		Text: fmt.Sprintf("%s changed from %s to %s", argument(from, from+len(before)), clip(quote.Words(before...), maxShown), clip(quote.Words(after...), maxShown)),
 	}}
 }
 
@@ -296,7 +297,7 @@ func orNone(d digest.Digest) string {
 }
 
 // shown writes a value for a line: as a shell would read it, and not too long.
-func shown(s string) string { return clip(shellWords([]string{s}), maxShown) }
+func shown(s string) string { return clip(quote.Words(s), maxShown) }
 
 // clip cuts a text that is longer than limit.
 func clip(s string, limit int) string {

@@ -25,48 +25,10 @@ type PastStep struct {
 	Key string
 	// Number is which step of its call it was.
 	Number int
-	// Failed says how it ended where that was not with exit code 0: "ended with exit code 3".
-	Failed string
-}
-
-// PastSteps collects the steps of a run from its events.
-type PastSteps struct {
-	// Stages are the steps by the name of their stage.
-	Stages map[string][]PastStep
-}
-
-// NewPastSteps returns a PastSteps of a run without steps.
-func NewPastSteps() *PastSteps { return &PastSteps{Stages: map[string][]PastStep{}} }
-
-// Emit implements event.Sink.
-func (p *PastSteps) Emit(r event.Record) {
-	switch e := r.Event.(type) {
-	case event.StepStarted:
-		p.Stages[e.Stage] = append(p.Stages[e.Stage], PastStep{Key: e.Key, Number: e.Step, Failed: "was cut off"})
-	case event.StepFinished:
-		for i, s := range p.Stages[e.Stage] {
-			if s.Number == e.Step {
-				p.Stages[e.Stage][i].Failed = failedHow(e)
-			}
-		}
-	default:
-		// The other events say nothing of steps.
-	}
-}
-
-// failedHow says how a step ended that did not end with exit code 0.
-func failedHow(e event.StepFinished) string {
-	switch {
-	case e.Error != "":
-		return "could not be run to its end"
-	case e.Exceeded != "":
-		return "exceeded its limit of " + e.Exceeded
-	case e.Signal != "":
-		return "ended with signal " + e.Signal
-	case e.ExitCode != 0:
-		return fmt.Sprintf("ended with exit code %d", e.ExitCode)
-	}
-	return ""
+	// Refused says why its stage did not get its result: "ended with exit code 3"; empty where it did.
+	Refused string
+	// Cut tells that the run was cut off, so that a result which the stage got may not have been recorded.
+	Cut bool
 }
 
 // past is what the stages of a run did when they were called the last time. It is read when the first step is not found in the cache.
@@ -137,6 +99,8 @@ func (s *step) reasons(ctx context.Context) []event.Reason {
 		return []event.Reason{{Kind: event.ReasonEffect, Text: "it is a step of an effect, which always runs"}}
 	case s.o.run.q.NoCache:
 		return []event.Reason{{Kind: event.ReasonNoCache, Text: "the cache is not to be used"}}
+	case s.c.node.fresh:
+		return []event.Reason{{Kind: event.ReasonResult, Text: "a blob that the stage made is damaged, so none of its steps is taken from the cache"}}
 	case s.unusable != "":
 		return []event.Reason{{Kind: event.ReasonResult, Text: s.unusable}}
 	}
@@ -145,7 +109,7 @@ func (s *step) reasons(ctx context.Context) []event.Reason {
 		return []event.Reason{{Kind: event.ReasonFirst, Text: "it has not been run here before"}}
 	}
 	steps, kept := s.o.past.steps(ctx, s.o.e.c.Journal, last.Run, s.c.node.name)
-	for _, p := range steps {
+	for _, p := range slices.Backward(steps) {
 		if p.Key == s.key.String() {
 			return []event.Reason{again(p, last.Run)}
 		}
@@ -166,8 +130,11 @@ func (s *step) reasons(ctx context.Context) []event.Reason {
 // again says why a step is run although the same was run before.
 func again(p PastStep, run string) event.Reason {
 	text := "its result is not in the store any more"
-	if p.Failed != "" {
-		text = fmt.Sprintf("it %s in run %s", p.Failed, run)
+	switch {
+	case p.Refused != "":
+		text = fmt.Sprintf("it %s in run %s", p.Refused, run)
+	case p.Cut:
+		text = fmt.Sprintf("run %s was cut off, and did not record its result or lost it", run)
 	}
 	return event.Reason{Kind: event.ReasonResult, Text: text}
 }

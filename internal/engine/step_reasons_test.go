@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	cachemem "github.com/towpath/towpath/internal/actioncache/mem"
 	"github.com/towpath/towpath/internal/cas"
 	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/event"
@@ -103,6 +104,40 @@ func TestAStepSaysWhyItRuns(t *testing.T) {
 	b.must("step.run", stepOf(`"cc","-O1","a.c"`, mount(one)))
 	if got := b.startedLast().Reasons; got != nil {
 		t.Errorf("a cached step has reasons: %v", got)
+	}
+}
+
+// Why a step did not come to a result that could be found is said as it was.
+func TestAStepSaysWhyItHasNoResult(t *testing.T) {
+	b := newBench(t, protocol.KindStage, nil)
+	lacking := stepOf(`"make","-j2"`, `,"outputs":["out.txt"]`)
+	if _, err := b.ask("step.run", lacking); err == nil {
+		t.Fatal("an output that is not there is accepted")
+	}
+	b.forget()
+	run := b.ops.run.rec.id
+	if _, err := b.ask("step.run", lacking); err == nil || texts(b.startedLast().Reasons) != "it did not make out.txt in run "+run {
+		t.Errorf("%v, says %s", err, texts(b.startedLast().Reasons))
+	}
+	// One that was accepted and is gone from the cache did not fail, whatever its exit code.
+	b = newBench(t, protocol.KindStage, func(context.Context, *fake.Step) (int, error) { return 1, nil })
+	accepted := stepOf(`"grep","x"`, `,"ok":[0,1]`)
+	for cut, want := range map[bool]string{false: "its result is not in the store any more", true: "run " + b.ops.run.rec.id + " was cut off, and did not record its result or lost it"} {
+		b.ops.e.c.Journal.(*memJournal).cut = cut
+		b.must("step.run", accepted)
+		b.forget()
+		b.ops.e.c.Cache = cachemem.New()
+		b.ops.commits = newCommitter(b.store, b.ops.e.c.Cache)
+		b.must("step.run", accepted)
+		if got := texts(b.startedLast().Reasons); got != want {
+			t.Errorf("cut off %v: says %s", cut, got)
+		}
+	}
+	// A stage that is called again since what it made is damaged takes nothing from the cache, and that is why.
+	b.call.node.fresh = true
+	b.must("step.run", accepted)
+	if got := texts(b.startedLast().Reasons); got != "a blob that the stage made is damaged, so none of its steps is taken from the cache" {
+		t.Errorf("damaged: says %s", got)
 	}
 }
 

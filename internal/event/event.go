@@ -207,6 +207,9 @@ type (
 		UserTime time.Duration `json:"user_ns,omitempty"`
 		SysTime  time.Duration `json:"system_ns,omitempty"`
 		MaxRSS   int64         `json:"max_rss_bytes,omitempty"`
+		// Refused says why the stage did not get the result of a command that ran to its end, in words that follow "it": "ended with exit code 1",
+		// "did not make out.txt". It is empty where the exit code is one that the stage accepts and all outputs are there.
+		Refused string `json:"refused,omitempty"`
 		// Error is set when the command could not be run to its end.
 		Error string `json:"error,omitempty"`
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/towpath/towpath/internal/event"
+	"github.com/towpath/towpath/internal/quote"
 )
 
 // Duration writes a duration for a person: `380 ms`, `4.2 s`, `31 s`, `1 m 03 s`, `2 h 05 m`.
@@ -60,21 +61,7 @@ func List(names []string, limit int) string {
 
 // Command writes a command as one would type it into a shell. A command that spans lines is cut after the first.
 func Command(args []string) string {
-	quoted := make([]string, len(args))
-	for i, a := range args {
-		quoted[i] = quote(a)
-	}
-	return OneLine(strings.Join(quoted, " "))
-}
-
-func quote(arg string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=,+@%", r)
-	}
-	if arg != "" && strings.TrimLeftFunc(arg, plain) == "" {
-		return arg
-	}
-	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+	return OneLine(quote.Words(args...))
 }
 
 // Reasons writes why a stage has to run, at most limit of its causes; 0 stands for all of them.
