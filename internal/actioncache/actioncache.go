@@ -35,6 +35,13 @@ type Entry struct {
 	Value []byte
 }
 
+// DamagedError says that the value of an entry cannot be read, or names what cannot be. To drop the entry mends that.
+type DamagedError struct{ Err error }
+
+func (e *DamagedError) Error() string { return fmt.Sprintf("the result is damaged: %v", e.Err) }
+
+func (e *DamagedError) Unwrap() error { return e.Err }
+
 // Cache remembers results. All methods are safe for concurrent use, also by several processes where the cache is shared by them,
 // and a cancelled context ends any of them with its error.
 type Cache interface {

@@ -35,7 +35,7 @@ type BlobKeeper interface {
 type ResultKeeper interface {
 	Counter
 	cas.Collector
-	// Verify reads everything and drops what is damaged, what check cannot read, and what check says is not whole.
+	// Verify reads everything and drops what is damaged, also by an *actioncache.DamagedError of check, and what check says is not whole.
 	Verify(ctx context.Context, check func(actioncache.Entry) (whole bool, err error)) (cas.Verified, error)
 }
 
@@ -143,7 +143,7 @@ func wholeResults(ctx context.Context, store cas.Store) func(actioncache.Entry) 
 	return func(e actioncache.Entry) (bool, error) {
 		files, directories, err := engine.References(e.Kind, e.Value)
 		if err != nil {
-			return false, err
+			return false, &actioncache.DamagedError{Err: err}
 		}
 		if gone, err := store.Missing(ctx, files); err != nil || len(gone) > 0 {
 			return false, err
@@ -166,10 +166,17 @@ func wholeResults(ctx context.Context, store cas.Store) func(actioncache.Entry) 
 
 func wholeTree(ctx context.Context, store cas.Store, d digest.Digest) (bool, error) {
 	all, err := tree.Closure(ctx, store, d)
-	if errors.Is(err, fs.ErrNotExist) {
+	var (
+		corrupt *cas.CorruptError
+		invalid *tree.InvalidError
+		large   *cas.TooLargeError
+	)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
-	}
-	if err != nil {
+	case errors.As(err, &corrupt), errors.As(err, &invalid), errors.As(err, &large):
+		return false, &actioncache.DamagedError{Err: err}
+	case err != nil:
 		return false, err
 	}
 	gone, err := store.Missing(ctx, all)
@@ -200,7 +207,7 @@ func (c checkouts) Drop(ctx context.Context, name string, before time.Time) (boo
 	return freed > 0, err
 }
 
-// dropCheckouts removes every checkout and tells how many there were. A step that runs in one loses what it has not opened, and is run again.
+// dropCheckouts removes every checkout and tells how many there were. What a step makes that runs in one is no result: it is run again.
 func dropCheckouts(ctx context.Context, store cas.Store, cacheDir string) (n int, err error) {
 	c, err := openCheckouts(store, cacheDir)
 	if err != nil {

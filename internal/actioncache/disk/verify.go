@@ -16,8 +16,9 @@ import (
 	"github.com/towpath/towpath/internal/digest"
 )
 
-// Verify reads every entry and drops those that are damaged, and those that dangle: check tells, by its error, which values cannot be read, and by
-// what it returns whether all that a value names is there. Reading is no use: the time of the last use stays.
+// Verify reads every entry and drops those that are damaged, and those that dangle: check tells, by an *actioncache.DamagedError, which values cannot be
+// read, and by what it returns whether all that a value names is there. Any other error ends it, and the entry stays. Reading is no use: the time of the
+// last use stays.
 func (c *Cache) Verify(ctx context.Context, check func(actioncache.Entry) (whole bool, err error)) (cas.Verified, error) {
 	items, err := c.Items(ctx)
 	if err != nil {
@@ -44,8 +45,10 @@ func (c *Cache) Verify(ctx context.Context, check func(actioncache.Entry) (whole
 		switch {
 		case ctx.Err() != nil:
 			return v, ctx.Err()
-		case err != nil:
+		case isDamage(err):
 			v.Damaged++
+		case err != nil:
+			return v, fmt.Errorf("action cache: verify: %w", err)
 		case whole:
 			continue
 		default:
@@ -67,6 +70,11 @@ func (c *Cache) removeUnlessReplaced(name string, st durable.Stat) error {
 	return os.RemoveAll(path)
 }
 
+func isDamage(err error) bool {
+	_, damaged := errors.AsType[*actioncache.DamagedError](err)
+	return damaged || errors.Is(err, errDamaged)
+}
+
 var errDamaged = errors.New("the entry is damaged")
 
 // load reads the entry name.
@@ -83,11 +91,11 @@ func (c *Cache) load(name string) (actioncache.Entry, durable.Stat, error) {
 	}
 	e := actioncache.Entry{Kind: actioncache.Kind(kind), Key: key}
 	b, err := durable.ReadUnnoted(filepath.Join(c.dir, kind, file), int64(actioncache.MaxValue+2*headerSize))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+	if err != nil {
 		return e, st, err
 	}
 	value, ok := decode(b, e.Kind, e.Key)
-	if err != nil || !ok {
+	if !ok {
 		return e, st, errDamaged
 	}
 	e.Value = value

@@ -2,6 +2,7 @@ package disk_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,7 +49,7 @@ func TestVerify(t *testing.T) {
 		case e.Kind != actioncache.Stage || e.Key != digest.OfBytes(e.Value):
 			t.Errorf("check is asked about %+v", e)
 		case string(e.Value) == "strange":
-			return false, errors.New("it cannot be read")
+			return false, fmt.Errorf("look at it: %w", &actioncache.DamagedError{Err: errors.New("it cannot be read")})
 		}
 		return string(e.Value) == "whole", nil
 	}
@@ -74,5 +75,19 @@ func TestVerify(t *testing.T) {
 	}
 	if dropped, err := c.Drop(t.Context(), items[0].Name, time.Now().Add(time.Hour)); !dropped || err != nil {
 		t.Errorf("Drop: %v, %v", dropped, err)
+	}
+}
+
+// TestVerifyOfAStoreThatFails holds that what cannot be looked at for now is not taken for damaged.
+func TestVerifyOfAStoreThatFails(t *testing.T) {
+	dir := t.TempDir()
+	c := open(t, dir)
+	if err := c.Put(t.Context(), actioncache.Stage, digest.OfBytes(nil), []byte("whole")); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("too many open files")
+	v, err := c.Verify(t.Context(), func(actioncache.Entry) (bool, error) { return false, broken })
+	if !errors.Is(err, broken) || v.Damaged+v.Dangling > 0 || len(entries(t, dir)) != 1 {
+		t.Errorf("Verify = %+v, %v", v, err)
 	}
 }
