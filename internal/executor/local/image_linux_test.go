@@ -20,6 +20,12 @@ import (
 // image stores the root of a machine that has a few programs of this one, with what they need, and nothing else.
 func image(tb testing.TB, store cas.Store, programs ...string) digest.Digest {
 	tb.Helper()
+	return imageWith(tb, store, map[string]string{"etc/hosts": "/nowhere"}, programs...)
+}
+
+// imageWith is an image with links, which are given with what they lead to.
+func imageWith(tb testing.TB, store cas.Store, links map[string]string, programs ...string) digest.Digest {
+	tb.Helper()
 	b := tree.NewBuilder(store)
 	added := map[string]bool{}
 	add := func(from, to string) {
@@ -56,8 +62,10 @@ func image(tb testing.TB, store cas.Store, programs ...string) digest.Digest {
 			}
 		}
 	}
-	if err := b.Symlink("etc/hosts", "/nowhere"); err != nil {
-		tb.Fatal(err)
+	for at, to := range links {
+		if err := b.Symlink(at, to); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	root, err := b.Build(tb.Context())
 	if err != nil {
@@ -106,5 +114,41 @@ func TestRootInWorkspace(t *testing.T) {
 	}
 	if f.Isolation() != local.Workspace {
 		t.Errorf("the isolation is %q", f.Isolation())
+	}
+}
+
+// TestLinksOfAnImage holds that no link of an image leads a sandbox that is being made to the machine, where that may do what tow may.
+func TestLinksOfAnImage(t *testing.T) {
+	nobody.Run(t)
+	f := newSandboxFixture(t)
+	machine := t.TempDir()
+	secret := filepath.Join(machine, "passwd")
+	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, way := range []string{".tow-machine", "proc/1/root", "proc/thread-self/root", "proc/self/cwd", "../../../..", "dev/../../../.."} {
+		links := []map[string]string{
+			{"etc": way + machine},
+			{"etc/passwd": "../" + way + secret},
+			{"etc/group": "../" + way + secret, "home": way + machine},
+			{"workspace": way + machine, "tmp": way + machine, "dev": way + machine, "proc": way + machine},
+		}
+		for i, link := range links {
+			root := imageWith(t, f.store, link, "sh", "cat", "ls")
+			var out strings.Builder
+			c := executor.Command{Args: []string{"sh", "-c", "cat /etc/passwd /etc/group; ls / /home /workspace /tmp /dev/; :"}, Root: root}
+			result, err := f.Execute(t.Context(), f.action(t, c), executor.Options{Stdout: &out, Stderr: &out})
+			if whole := i == 1 || i == 3; whole && (err != nil || !result.Accepted) {
+				t.Errorf("%v: %+v, %v", link, result, err)
+			}
+			if strings.Contains(out.String(), "secret") {
+				t.Errorf("%v: a command sees %q", link, out.String())
+			}
+		}
+	}
+	entries, err := os.ReadDir(machine)
+	content, readErr := os.ReadFile(secret)
+	if err != nil || readErr != nil || len(entries) != 1 || string(content) != "secret" {
+		t.Errorf("%s has %v, and the file holds %q (%v, %v)", machine, entries, content, err, readErr)
 	}
 }
