@@ -96,7 +96,9 @@ func open(s config.Settings, p session.Program) (*cli.Stores, error) {
 	if err != nil {
 		return nil, errors.Join(err, blobs.Close(), results.Close())
 	}
-	steps, err := local.New(local.Config{Store: blobs, Dir: filepath.Join(s.CacheDir, "work"), Isolation: isolation(s), Checkouts: inputs})
+	steps, err := local.New(local.Config{
+		Store: blobs, Dir: filepath.Join(s.CacheDir, "work"), Isolation: isolation(s), Checkouts: inputs, Private: []string{p.Repository, s.StateDir},
+	})
 	if err != nil {
 		return nil, errors.Join(err, inputs.Close(), blobs.Close(), results.Close())
 	}

@@ -62,6 +62,8 @@ type Config struct {
 	Isolation string
 	// Checkouts hold the inputs of sandboxes. Their files belong to Owner. Without them there is no sandbox.
 	Checkouts Folders
+	// Private are folders that no command is shown, such as the work tree: a tool that is in one, or beside one, is shown alone.
+	Private []string
 	// Grace is the time that a cancelled command gets between being asked to end and being killed. Zero stands for ten seconds.
 	Grace time.Duration
 }
@@ -75,6 +77,7 @@ type Executor struct {
 	refused   *sandbox.RefusedError // why it is not Sandbox, where the machine does not allow that
 	sandbox   *sandbox.Sandbox      // nil where the isolation is Workspace
 	folders   Folders
+	private   []string
 	groups    func() *sandbox.Groups // opened when a step has limits
 }
 
@@ -89,7 +92,7 @@ func New(c Config) (*Executor, error) {
 	if c.Grace == 0 {
 		c.Grace = 10 * time.Second
 	}
-	e := &Executor{store: c.Store, work: work, grace: c.Grace, folders: c.Checkouts, isolation: Workspace, groups: sync.OnceValue(sandbox.OpenGroups)}
+	e := &Executor{store: c.Store, work: work, grace: c.Grace, folders: c.Checkouts, private: c.Private, isolation: Workspace, groups: sync.OnceValue(sandbox.OpenGroups)}
 	if err := e.isolate(c.Isolation); err != nil {
 		return nil, errors.Join(fmt.Errorf("local executor: %w", err), e.Close())
 	}

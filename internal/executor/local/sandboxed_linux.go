@@ -68,7 +68,7 @@ func (e *Executor) specOf(ctx context.Context, a executor.Action) (*sandbox.Spec
 	}
 	s := &sandbox.Spec{
 		Lower: lower, Args: a.Args, Env: environ(a, sandbox.Home, sandbox.Tmp), Cwd: a.Cwd, Network: a.Network,
-		Programs: programs(a), Tools: visible(a.Tools, e.work.session),
+		Programs: programs(a), Tools: visible(a.Tools, append([]string{e.work.session}, e.private...)),
 	}
 	if !a.Root.IsZero() {
 		if s.Root, err = e.folders.Folder(ctx, a.Root); err != nil {

@@ -2,6 +2,7 @@ package local
 
 import (
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,15 +17,15 @@ const interpretersMax = 4
 
 // view is what a sandbox has to show so that tools can be run.
 type view struct {
-	cache string
-	paths []string
+	private []string
+	paths   []string
 }
 
 // visible returns the files and folders of the machine that a sandbox has to show so that the tools can be run: what they are installed
-// in, where that is theirs alone and does not hold the folder cache, or else the program. Links come with what they lead to, and scripts with
-// their interpreters.
-func visible(tools []executor.Tool, cache string) []string {
-	v := view{cache: cache}
+// in, where that is known to be theirs alone and does not hold a private folder, or else the program. Links come with what they lead to, and scripts
+// with their interpreters.
+func visible(tools []executor.Tool, private []string) []string {
+	v := view{private: private}
 	for _, t := range tools {
 		v.add(t.Path, interpretersMax)
 	}
@@ -59,7 +60,7 @@ func (v *view) show(path string) {
 	if isToolchain(path) {
 		return
 	}
-	if prefix := installation(path); prefix != "" && !isAbove(prefix, v.cache) {
+	if prefix := v.installation(path); prefix != "" {
 		path = prefix
 	}
 	if !isToolchain(path) {
@@ -97,32 +98,87 @@ func isToolchain(path string) bool {
 	return false
 }
 
-// installation returns PREFIX where path is PREFIX/bin/NAME and the program needs what is in PREFIX, which is nobody's home and has no place that is a
-// command's own.
-func installation(path string) string {
+// installation returns PREFIX where path is PREFIX/bin/NAME and the program needs what is in PREFIX, which is nobody's home and holds neither a private
+// folder nor a place that is a command's own. In a private folder only an environment of Python is one.
+func (v *view) installation(path string) string {
 	bin := filepath.Dir(path)
 	prefix := filepath.Dir(bin)
-	if filepath.Base(bin) != "bin" || prefix == "/" {
+	if filepath.Base(bin) != "bin" || prefix == "/" || !isInstalled(prefix) {
 		return ""
 	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		home = "/root"
-	}
-	if isAbove(prefix, home) || prefix == filepath.Join(home, ".local") {
-		return ""
-	}
-	for _, own := range []string{sandbox.Workspace, sandbox.Home, sandbox.Tmp} {
+	for _, own := range append([]string{sandbox.Workspace, sandbox.Home, sandbox.Tmp}, v.private...) {
 		if isAbove(prefix, own) {
 			return ""
 		}
 	}
-	for _, name := range []string{"lib", "lib64", "libexec", "pkg"} {
-		if info, err := os.Stat(filepath.Join(prefix, name)); err == nil && info.IsDir() {
-			return prefix
+	for _, dir := range v.private {
+		if isAbove(dir, prefix) && !isThere(prefix, pythonEnvironment) {
+			return ""
 		}
 	}
-	return ""
+	for _, home := range homes() {
+		if isAbove(prefix, home) || prefix == filepath.Join(home, ".local") {
+			return ""
+		}
+	}
+	return prefix
+}
+
+const pythonEnvironment = "pyvenv.cfg"
+
+// isInstalled tells whether a folder is laid out like one of those installations that programs need as a whole, and that hold nothing else.
+func isInstalled(prefix string) bool {
+	for _, all := range [][]string{
+		{pythonEnvironment},
+		{"lib/python[0-9]*"},
+		{"VERSION", "pkg/tool"}, // Go
+		{"lib/node_modules"},
+		{"release", "lib/modules"},    // Java
+		{"release", "jre/lib/rt.jar"}, // Java 8
+		{"lib/rustlib"},
+		{"lib/ruby"},
+		{"lib/perl5"},
+		{"lib/gcc"},
+		{"lib/clang"},
+		{"lib/gradle-launcher-*.jar"},
+		{"boot/plexus-classworlds-*.jar"}, // Maven
+	} {
+		if isThere(prefix, all...) {
+			return true
+		}
+	}
+	// This is what the folder is for.
+	return isAbove("/opt", prefix) && prefix != "/opt" && (isThere(prefix, "lib") || isThere(prefix, "lib64") || isThere(prefix, "libexec"))
+}
+
+// isThere tells whether a folder has something for each of the patterns.
+func isThere(dir string, patterns ...string) bool {
+	for _, pattern := range patterns {
+		// Only what is found counts: the folder's own name may look like a pattern.
+		entries, err := fs.Glob(os.DirFS(dir), pattern)
+		if err != nil || len(entries) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// homes returns the home folders of all users that the machine knows, and of this one.
+func homes() []string {
+	var out []string
+	if home, err := os.UserHomeDir(); err == nil {
+		out = append(out, filepath.Clean(home))
+	}
+	content, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return out // a system that has none
+	}
+	for line := range strings.Lines(string(content)) {
+		if fields := strings.Split(line, ":"); len(fields) >= 6 && filepath.IsAbs(fields[5]) {
+			out = append(out, filepath.Clean(fields[5]))
+		}
+	}
+	return out
 }
 
 // isAbove tells whether the folder above is path or one that it is in.

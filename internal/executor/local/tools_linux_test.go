@@ -55,11 +55,13 @@ func TestTools(t *testing.T) {
 		install(t, dir, map[string]string{
 			"a/bin/tool":     "#!/bin/sh\ncat \"$(dirname \"$0\")/../lib/data\"",
 			"a/lib/data":     "installed",
+			"a/pyvenv.cfg":   "",
 			"links/absolute": "->" + dir + "/b/single",
 			"b/single":       "#!/bin/sh\ncat \"$0\" | tail -n 1; ls \"$(dirname \"$0\")\"\n#single\n",
 			"b/other":        "not declared",
 			"c/bin/shell":    "->/bin/sh",
 			"c/lib/data":     "of the interpreter",
+			"c/lib/rustlib":  "",
 			"d/script":       "#!" + dir + "/c/bin/shell\ncat " + dir + "/c/lib/data",
 			"d/second":       "#!" + dir + "/d/script\n",
 		})
