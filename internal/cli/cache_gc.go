@@ -156,18 +156,7 @@ func (a *App) collect(ctx context.Context, s *Stores, cacheDir string, r collect
 		return out, err
 	}
 	defer func() { err = errors.Join(err, trees.Close()) }()
-	below := func(names ...string) collect.Folders {
-		f := collect.Folders{}
-		for _, name := range names {
-			f.Parents = append(f.Parents, filepath.Join(cacheDir, filepath.FromSlash(name)))
-		}
-		return f
-	}
-	// Of what was used at the same time a result goes before its blobs: a result without them would only be looked at in vain.
-	out.Stores, err = collect.Run(ctx, []collect.Store{
-		{Name: "results", Collector: s.Results}, {Name: "checkouts", Collector: trees}, {Name: "blobs", Collector: s.Blobs},
-		{Name: "programs", Collector: below("programs", "programs/go", "gowork", "sdk/go", "sdk/python")}, {Name: "indexes", Collector: below("index")},
-	}, r)
+	out.Stores, err = collect.Run(ctx, everything(s, trees, cacheDir), r)
 	for _, o := range out.Stores {
 		out.Dropped.Add(o.Dropped)
 		out.Kept.Add(o.Kept)
@@ -182,6 +171,22 @@ func (a *App) collect(ctx context.Context, s *Stores, cacheDir string, r collect
 	rest, err := s.Results.Verify(ctx, wholeResults(ctx, s.Blobs.Unnoted()))
 	out.Dangling = rest.Dangling
 	return out, err
+}
+
+// everything lists what the cache folder holds. Of what was used at the same time a result goes before its blobs: a result without them would only be
+// looked at in vain.
+func everything(s *Stores, trees checkouts, cacheDir string) []collect.Store {
+	below := func(names ...string) collect.Folders {
+		f := collect.Folders{}
+		for _, name := range names {
+			f.Parents = append(f.Parents, filepath.Join(cacheDir, filepath.FromSlash(name)))
+		}
+		return f
+	}
+	return []collect.Store{
+		{Name: "results", Collector: s.Results}, {Name: "checkouts", Collector: trees}, {Name: "blobs", Collector: s.Blobs},
+		{Name: "programs", Collector: below("programs", "programs/go", "gowork", "sdk/go", "sdk/python")}, {Name: "indexes", Collector: below("index")},
+	}
 }
 
 func (a *App) tellCollected(out collected) error {
