@@ -148,9 +148,9 @@ func (s explainedStep) how() string {
 	switch {
 	case s.State == "cached":
 		return "was cached (run " + s.From + " did it)"
-	case s.State == "cut off", s.Error != "":
+	case s.State == "cut off", s.Error != "", s.Signal != "", s.Exceeded != "":
 		return s.end
-	case s.ExitCode == 0 && s.Signal == "" && s.Exceeded == "" && s.Refused == "":
+	case s.ExitCode == 0 && s.Refused == "":
 		return "ran"
 	}
 	return "ran and " + s.end
