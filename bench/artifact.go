@@ -63,8 +63,8 @@ func artifactOpenssl(l *lab) harness.Row {
 			theirs := proc.Cmd{Path: shell, Args: []string{"-c", twice}, Dir: folder, Env: l.environment()}
 			return &harness.Trial{
 				Peer:   strings.TrimSpace(version) + " and cp",
-				Ours:   l.moved(ours, folder, func(stdout string) error { return l.restored(stdout, file) }),
-				Theirs: l.moved(theirs, folder, func(stdout string) error { return hashedTwice(stdout, file) }),
+				Ours:   l.moved(ours, folder, func(stdout string) error { return l.restored(stdout, file) }, onceRestored(file)),
+				Theirs: l.moved(theirs, folder, func(stdout string) error { return hashedTwice(stdout, file) }, func(string) error { return nil }),
 			}, nil
 		},
 	}
@@ -94,7 +94,8 @@ func digestOf(path string) (digest.Digest, error) {
 }
 
 // moved returns a sampler of a command that writes to the folder made, which is empty before and removed afterwards. Neither is measured.
-func (l *lab) moved(c proc.Cmd, folder string, check func(stdout string) error) harness.Sampler {
+// Before that, whole looks at what is in it.
+func (l *lab) moved(c proc.Cmd, folder string, check func(stdout string) error, whole func(made string) error) harness.Sampler {
 	timed := l.timed(c, check)
 	return func(ctx context.Context) ([]float64, error) {
 		made := filepath.Join(folder, "made")
@@ -102,7 +103,26 @@ func (l *lab) moved(c proc.Cmd, folder string, check func(stdout string) error) 
 			return nil, err
 		}
 		values, err := timed(ctx)
+		if err == nil {
+			err = whole(made)
+		}
 		return values, errors.Join(err, os.RemoveAll(made))
+	}
+}
+
+// onceRestored returns a function that hashes what was restored, the first time that it is called: four more GiB to read are enough.
+func onceRestored(want digest.Digest) func(made string) error {
+	looked := false
+	return func(made string) error {
+		if looked {
+			return nil
+		}
+		looked = true
+		got, err := digestOf(filepath.Join(made, "restored", artifactName))
+		if err == nil && got != want {
+			err = fmt.Errorf("what was restored is %s and not %s", got, want)
+		}
+		return err
 	}
 }
 
@@ -117,7 +137,7 @@ func hashedTwice(stdout string, file digest.Digest) error {
 // moves is what the child tells its parent.
 type moves struct {
 	Digest   digest.Digest `json:"digest"`   // under which the file was stored
-	Restored int64         `json:"restored"` // how many bytes were written, verified
+	Restored int64         `json:"restored"` // how many bytes the restored file has
 	Memory   int64         `json:"memory"`   // at the peak, all of the process
 }
 

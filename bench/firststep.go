@@ -39,7 +39,7 @@ func firstStep(l *lab) harness.Row {
 			if err != nil {
 				return nil, err
 			}
-			run := proc.Cmd{Path: tow, Args: []string{"run", "--json"}, Dir: folder, Env: l.environment()}
+			run := proc.Cmd{Path: tow, Args: []string{"run", "--json"}, Dir: folder, Env: l.environment(inSandbox)}
 			l.say("fill the cache of tow")
 			if _, err := l.runner.Run(ctx, run); err != nil {
 				return nil, fmt.Errorf("fill the cache: %w", err)

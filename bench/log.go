@@ -65,7 +65,7 @@ type noisy struct {
 }
 
 func (n *noisy) command(args ...string) proc.Cmd {
-	env := n.l.environment("TOW_CACHE_DIR="+filepath.Join(n.caches, "cache"), "TOW_STATE_DIR="+filepath.Join(n.caches, "state"))
+	env := n.l.environment(inSandbox, "TOW_CACHE_DIR="+filepath.Join(n.caches, "cache"), "TOW_STATE_DIR="+filepath.Join(n.caches, "state"))
 	return proc.Cmd{Path: n.tow, Args: args, Dir: n.folder, Env: env}
 }
 

@@ -32,7 +32,7 @@ func (l *lab) pipeline(ctx context.Context) (proc.Cmd, error) {
 	return run, nil
 }
 
-// pipelineRun returns the command that runs the graph in Towpath.
+// pipelineRun returns the command that runs the graph in Towpath, its steps in sandboxes: without them it would be another measurement.
 func (l *lab) pipelineRun(ctx context.Context) (proc.Cmd, error) {
 	tow, err := l.tow(ctx)
 	if err != nil {
@@ -42,8 +42,11 @@ func (l *lab) pipelineRun(ctx context.Context) (proc.Cmd, error) {
 	if err != nil {
 		return proc.Cmd{}, err
 	}
-	return proc.Cmd{Path: tow, Args: []string{"run"}, Dir: folder, Env: l.environment()}, nil
+	return proc.Cmd{Path: tow, Args: []string{"run"}, Dir: folder, Env: l.environment(inSandbox)}, nil
 }
+
+// inSandbox is the setting that refuses to run steps otherwise.
+const inSandbox = "TOW_ISOLATION=sandbox"
 
 // copied checks what tow lists as made by the stages: each of them a copy of its source.
 func copied(list []byte) error {

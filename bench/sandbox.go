@@ -39,64 +39,61 @@ func sandboxRow(name, about string, limit float64, prepare func(ctx context.Cont
 func sandboxBwrap(l *lab) harness.Row {
 	return sandboxRow("sandbox-bwrap", "/bin/true in the sandbox of a step against one in `bwrap` with a read-only root", 0.5,
 		func(ctx context.Context) (*harness.Trial, error) {
-			box, err := l.boxes(ctx)
-			if err != nil {
-				return nil, err
-			}
-			ours, err := box.steps(ctx, executor.Command{Args: []string{"/bin/true"}}, 0)
-			if err != nil {
-				return nil, err
-			}
-			version, err := l.prepare(ctx, l.folder, "bwrap", "--version")
-			if err != nil {
-				return nil, err
-			}
-			return &harness.Trial{
-				Peer: strings.TrimSpace(version), Ours: ours, Theirs: l.loop("bwrap --unshare-all --ro-bind / / /bin/true"), Afterwards: box.close,
-			}, nil
+			return l.inBoxes(ctx, func(box *boxes) (*harness.Trial, error) {
+				ours, err := box.steps(ctx, executor.Command{Args: []string{"/bin/true"}}, 0)
+				if err != nil {
+					return nil, err
+				}
+				version, err := l.prepare(ctx, l.folder, "bwrap", "--version")
+				if err != nil {
+					return nil, err
+				}
+				return &harness.Trial{
+					Peer: strings.TrimSpace(version), Ours: ours, Theirs: l.loop("bwrap --unshare-all --ro-bind / / /bin/true"),
+				}, nil
+			})
 		})
 }
 
 func sandboxCrun(l *lab) harness.Row {
 	return sandboxRow("sandbox-root-crun", "/bin/true in an unpacked image against `crun run` of the same", 0.5,
 		func(ctx context.Context) (*harness.Trial, error) {
-			box, err := l.boxes(ctx)
-			if err != nil {
-				return nil, err
-			}
-			bundle, version, err := l.bundle(ctx)
-			if err != nil {
-				return nil, err
-			}
-			root, err := tree.Capture(ctx, box.store, filepath.Join(bundle, "rootfs"), []string{"**"})
-			if err != nil {
-				return nil, err
-			}
-			ours, err := box.steps(ctx, executor.Command{Args: []string{"/bin/true"}, Root: root.Root}, 0)
-			if err != nil {
-				return nil, err
-			}
-			run := fmt.Sprintf("crun --root '%s/state' --cgroup-manager=disabled run -b '%s' towpath-bench-$i", bundle, bundle)
-			return &harness.Trial{Peer: version, Ours: ours, Theirs: l.loop(run), Afterwards: box.close}, nil
+			return l.inBoxes(ctx, func(box *boxes) (*harness.Trial, error) {
+				bundle, version, err := l.bundle(ctx)
+				if err != nil {
+					return nil, err
+				}
+				root, err := tree.Capture(ctx, box.store, filepath.Join(bundle, "rootfs"), []string{"**"})
+				if err != nil {
+					return nil, err
+				}
+				ours, err := box.steps(ctx, executor.Command{Args: []string{"/bin/true"}, Root: root.Root}, 0)
+				if err != nil {
+					return nil, err
+				}
+				run := fmt.Sprintf("crun --root '%s/state' --cgroup-manager=disabled run -b '%s' towpath-bench-$i", bundle, bundle)
+				return &harness.Trial{Peer: version, Ours: ours, Theirs: l.loop(run)}, nil
+			})
 		})
 }
 
 func inputs20k(l *lab) harness.Row {
 	return sandboxRow("inputs-20k", "/bin/true with 20,000 files as inputs against 10, warm", 1.3,
 		func(ctx context.Context) (*harness.Trial, error) {
-			box, err := l.boxes(ctx)
-			if err != nil {
-				return nil, err
-			}
-			var samplers []harness.Sampler
-			for _, files := range []int{manyInputs, fewInputs} {
-				sampler, err := box.steps(ctx, executor.Command{Args: []string{"/bin/true"}}, files)
-				if err != nil {
-					return nil, err
+			return l.inBoxes(ctx, func(box *boxes) (*harness.Trial, error) {
+				var samplers []harness.Sampler
+				for _, files := range []int{manyInputs, fewInputs} {
+					sampler, err := box.steps(ctx, executor.Command{Args: []string{"/bin/true"}}, files)
+					if err == nil {
+						err = box.count(ctx, files)
+					}
+					if err != nil {
+						return nil, err
+					}
+					samplers = append(samplers, sampler)
 				}
-				samplers = append(samplers, sampler)
-			}
-			return &harness.Trial{Peer: fmt.Sprintf("itself, with %d files", fewInputs), Ours: samplers[0], Theirs: samplers[1], Afterwards: box.close}, nil
+				return &harness.Trial{Peer: fmt.Sprintf("itself, with %d files", fewInputs), Ours: samplers[0], Theirs: samplers[1]}, nil
+			})
 		})
 }
 
@@ -115,10 +112,48 @@ func (l *lab) boxes(context.Context) (*boxes, error) {
 		return nil, err
 	}
 	b.runner, err = local.New(local.Config{Store: b.store, Dir: filepath.Join(dir, "work"), Isolation: local.Sandbox, Checkouts: b.inputs})
-	return b, err
+	if err != nil {
+		return nil, errors.Join(err, b.inputs.Close())
+	}
+	return b, nil
 }
 
-func (b *boxes) close(context.Context) error { return errors.Join(b.runner.Close(), b.inputs.Close()) }
+func (b *boxes) close() error { return errors.Join(b.runner.Close(), b.inputs.Close()) }
+
+// inBoxes prepares a row that needs boxes, which end with it.
+func (l *lab) inBoxes(ctx context.Context, prepare func(box *boxes) (*harness.Trial, error)) (*harness.Trial, error) {
+	box, err := l.boxes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	trial, err := prepare(box)
+	if err != nil {
+		return nil, errors.Join(err, box.close())
+	}
+	trial.Close = box.close
+	return trial, nil
+}
+
+// count checks that a step sees so many files, in the tree that steps gives it.
+func (b *boxes) count(ctx context.Context, files int) error {
+	root, err := b.tree(ctx, files)
+	if err != nil {
+		return err
+	}
+	a, err := executor.NewAction(executor.Command{Args: []string{"sh", "-c", "find . -type f | wc -l"}}, root, executor.Platform(b.runner.Isolation()))
+	if err != nil {
+		return err
+	}
+	var out strings.Builder
+	result, err := b.runner.Execute(ctx, a, executor.Options{Stdout: &out, Stderr: io.Discard})
+	if err != nil {
+		return err
+	}
+	if got := strings.TrimSpace(out.String()); !result.Accepted || got != fmt.Sprint(files) {
+		return fmt.Errorf("a step sees %q files in a tree of %d", got, files)
+	}
+	return nil
+}
 
 // steps returns a sampler of a command with so many files as inputs, once it has run.
 func (b *boxes) steps(ctx context.Context, c executor.Command, files int) (harness.Sampler, error) {

@@ -43,6 +43,7 @@ type Trial struct {
 	Ours       Sampler
 	Theirs     Sampler
 	Afterwards func(ctx context.Context) error // checks what is not part of the time; may be nil
+	Close      func() error                    // ends what the trial holds, also after an error; may be nil
 }
 
 // Sampler does the work once, checks that it was done, and returns a positive value for each metric of the row.
@@ -106,7 +107,7 @@ func Run(ctx context.Context, row Row, runs int) Result {
 	return result
 }
 
-func run(ctx context.Context, result *Result, runs int) error {
+func run(ctx context.Context, result *Result, runs int) (err error) {
 	row := &result.Row
 	if runs == 0 {
 		runs = row.Runs
@@ -118,6 +119,9 @@ func run(ctx context.Context, result *Result, runs int) error {
 	trial, err := row.Prepare(ctx)
 	if err != nil {
 		return fmt.Errorf("prepare: %w", err)
+	}
+	if trial.Close != nil {
+		defer func() { err = errors.Join(err, trial.Close()) }()
 	}
 	result.Peer = trial.Peer
 	ours, theirs := newSeries(row, "ours", trial.Ours), newSeries(row, "the peer", trial.Theirs)

@@ -146,6 +146,26 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// TestTrialsAreClosed holds that a trial is closed once, whatever became of it, and that what that tells is told.
+func TestTrialsAreClosed(t *testing.T) {
+	for name, fails := range map[string]error{"measured": nil, "broken": errors.New("it broke")} {
+		t.Run(name, func(t *testing.T) {
+			row, _ := fake("row", 1, []float64{1}, []float64{2})
+			closed, left := 0, errors.New("something is left")
+			change(&row, func(trial *harness.Trial) {
+				if fails != nil {
+					trial.Ours = func(context.Context) ([]float64, error) { return nil, fails }
+				}
+				trial.Close = func() error { closed++; return left }
+			})
+			result := harness.Run(t.Context(), row, 0)
+			if closed != 1 || !errors.Is(result.Err, left) || fails != nil && !errors.Is(result.Err, fails) {
+				t.Errorf("closed %d times, error %v", closed, result.Err)
+			}
+		})
+	}
+}
+
 func change(r *harness.Row, f func(*harness.Trial)) {
 	prepare := r.Prepare
 	r.Prepare = func(ctx context.Context) (*harness.Trial, error) {
