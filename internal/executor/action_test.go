@@ -147,8 +147,6 @@ func TestDigestIsCanonical(t *testing.T) {
 			}
 			return a.Digest()
 		}
-		want := digestOf(c)
-
 		c.Network = rapid.Bool().Draw(t, "network")
 		if rapid.Bool().Draw(t, "root") {
 			c.Root = digest.OfBytes([]byte("root"))
@@ -156,7 +154,7 @@ func TestDigestIsCanonical(t *testing.T) {
 		for _, n := range rapid.SliceOfDistinct(name, rapid.ID[string]).Draw(t, "tools") {
 			c.Tools = append(c.Tools, executor.Tool{Name: n, Path: "/opt/a b/" + n, Digest: digest.OfBytes([]byte(n))})
 		}
-		want = digestOf(c)
+		want := digestOf(c)
 		whole, err := executor.NewAction(c, digest.Empty(), executor.Platform("x"))
 		if err != nil {
 			t.Fatal(err)
