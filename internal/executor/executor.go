@@ -48,6 +48,8 @@ import (
 //     held for each, and Gaps says so. OutputBytes is always held as it is defined. A command that failed and met a limit has that in
 //     Result.Exceeded.
 //
+// Where it is another, limits are held as far as Gaps does not say otherwise.
+//
 // # The command
 //
 // An Args[0] without a slash is looked up in the PATH of the action; any other is relative to the folder in which the
