@@ -142,7 +142,7 @@ func (c *Cache) commit() error {
 		return nil
 	}
 	all := slices.Values(batch)
-	synced := len(batch) >= durable.Many && durable.SyncFileSystem(c.dir)
+	synced := len(batch) >= durable.Many && c.temp.SyncFileSystem()
 	if len(batch) > 1 && !synced {
 		durable.Parallel(all, func(p *pending) { durable.StartWriteback(p.tmp) })
 	}
@@ -155,7 +155,7 @@ func (c *Cache) commit() error {
 		}
 	}
 	var failed durable.Failures
-	if !synced || !durable.SyncFileSystem(c.dir) {
+	if !synced || !c.temp.SyncFileSystem() {
 		durable.Parallel(maps.Keys(durable.Folders(c.dir, finals)), func(dir string) { failed.Add(dir, durable.SyncDir(dir)) })
 		failed.Add(c.dir, durable.Barrier(c.dir))
 	}

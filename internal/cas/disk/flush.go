@@ -48,7 +48,7 @@ func (s *Store) flush() error {
 // for at once, and each folder is synced once. Where they are very many, one call for the whole file system costs less than one for each.
 func (s *Store) syncAll(dirty map[digest.Digest]struct{}) {
 	var failed durable.Failures
-	if len(dirty) >= durable.Many && durable.SyncFileSystem(s.blobs) {
+	if len(dirty) >= durable.Many && s.temp.SyncFileSystem() {
 		durable.Parallel(maps.Keys(dirty), func(d digest.Digest) {
 			_ = os.Chmod(s.path(d), modeDurable) // a mark: without it, the blob is synced once more by whoever finds it
 		})

@@ -30,23 +30,24 @@ func StartWriteback(path string) {
 	}
 }
 
-// SyncFileSystem makes everything durable that was written to the file system of the folder dir, and tells whether it could. It is tried only where
-// the call is known to wait for all and to report what failed.
-func SyncFileSystem(dir string) bool {
-	fd, err := openRaw(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+// syncFileSystem makes everything durable that was written to the file system of f, and tells whether it could. It is tried only where the call is known
+// to wait for all and to report what failed since f was opened.
+func syncFileSystem(f *os.File) (synced bool) {
+	conn, err := f.SyscallConn()
 	if err != nil {
 		return false
 	}
-	defer unix.Close(fd)
-	var fs unix.Statfs_t
-	if unix.Fstatfs(fd, &fs) != nil {
-		return false
-	}
-	switch fs.Type {
-	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.TMPFS_MAGIC:
-		return reportsFailures() && unix.Syncfs(fd) == nil
-	}
-	return false
+	err = conn.Control(func(fd uintptr) {
+		var fs unix.Statfs_t
+		if unix.Fstatfs(int(fd), &fs) != nil {
+			return
+		}
+		switch fs.Type {
+		case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.TMPFS_MAGIC:
+			synced = reportsFailures() && unix.Syncfs(int(fd)) == nil
+		}
+	})
+	return synced && err == nil
 }
 
 // reportsFailures tells whether syncfs does, as it has since Linux 5.8.

@@ -16,8 +16,8 @@ const noatime = 0 // there is no such flag
 // StartWriteback does nothing here.
 func StartWriteback(string) {}
 
-// SyncFileSystem does nothing here, which it tells.
-func SyncFileSystem(string) bool { return false }
+// syncFileSystem does nothing here, which it tells.
+func syncFileSystem(*os.File) bool { return false }
 
 // SyncFile makes the content of f durable once Barrier has been called. On macOS fsync hands the data to the drive, whose cache
 // is emptied by the costly F_FULLFSYNC: once for all files, in Barrier.

@@ -51,8 +51,8 @@ const noatime = 0 // there is no such flag
 // StartWriteback does nothing here.
 func StartWriteback(string) {}
 
-// SyncFileSystem does nothing here, which it tells.
-func SyncFileSystem(string) bool { return false }
+// syncFileSystem does nothing here, which it tells.
+func syncFileSystem(*os.File) bool { return false }
 
 // SyncFile makes the content of f durable.
 func SyncFile(f *os.File) error { return f.Sync() }
