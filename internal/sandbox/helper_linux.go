@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,6 +47,7 @@ type helper struct {
 	mu        sync.Mutex
 	running   map[uint64]*running
 	templates map[string]*template
+	uses      uint64 // of templates
 }
 
 // machine is what the helper has learned about where it is.
@@ -74,23 +74,34 @@ func helperMain() error {
 	if err != nil {
 		return fmt.Errorf("open the socket: %w", err)
 	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("part with the mounts of the machine: %w", err)
-	}
-	if err := unix.Sethostname([]byte(Hostname)); err != nil {
-		return fmt.Errorf("set the host name: %w", err)
-	}
 	h := &helper{socket: s, spawners: make(chan spawnJob), running: map[uint64]*running{}, templates: map[string]*template{}}
-	if h.machine, err = learn(); err != nil {
-		return err
-	}
-	if err := filter(); err != nil {
-		return err
+	if err := h.prepare(); err != nil {
+		return h.giveUp("prepare the helper of the sandbox", err)
 	}
 	for range runtime.GOMAXPROCS(0) {
 		go spawner(h.spawners)
 	}
 	return h.serve()
+}
+
+// prepare does what is done once.
+func (h *helper) prepare() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return &SetupError{"part with the mounts of the machine", err}
+	}
+	if err := unix.Sethostname([]byte(Hostname)); err != nil {
+		return &SetupError{"set the host name", err}
+	}
+	var err error
+	if h.machine, err = learn(); err != nil {
+		return err
+	}
+	return filter()
+}
+
+// giveUp tells the program why the helper ends.
+func (h *helper) giveUp(op string, err error) error {
+	return errors.Join(err, h.socket.send(reply{Failure: failureOf(op, err)}))
 }
 
 func learn() (machine, error) {
@@ -119,16 +130,20 @@ func (h *helper) serve() error {
 		var r request
 		fds, err := h.socket.receive(buf, &r)
 		if err != nil {
-			if _, ok := errors.AsType[*json.SyntaxError](err); ok {
-				return err
+			closeAll(fds)
+			if _, ok := errors.AsType[*json.SyntaxError](err); ok || errors.Is(err, unix.EMFILE) {
+				return h.giveUp("read what to start", err)
 			}
 			return nil // the program is gone, and all that is below this process goes with it
 		}
 		if r.Signal != 0 {
-			h.find(r.ID).send(r.Signal)
+			h.signal(r.ID, r.Signal)
 			continue
 		}
-		running := h.find(r.ID)
+		running := &running{}
+		h.mu.Lock()
+		h.running[r.ID] = running
+		h.mu.Unlock()
 		go func() {
 			h.run(&r, fds, running)
 			h.mu.Lock()
@@ -138,15 +153,14 @@ func (h *helper) serve() error {
 	}
 }
 
-func (h *helper) find(id uint64) *running {
+// signal sends a signal to a command, unless it has ended. It cannot come before the command.
+func (h *helper) signal(id uint64, signal int) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	r := h.running[id]
-	if r == nil {
-		r = &running{}
-		h.running[id] = r
+	h.mu.Unlock()
+	if r != nil {
+		r.send(signal)
 	}
-	return r
 }
 
 func (r *running) send(signal int) {
@@ -168,8 +182,8 @@ func (r *running) started(pid int) {
 	}
 }
 
-// wait waits for the process, whose number is nobody's from then on.
-func (r *running) wait() {
+// wait waits for the process, whose number is nobody's from then on, and returns what it and all that has ended in the sandbox have used.
+func (r *running) wait() (usage unix.Rusage) {
 	var info unix.Siginfo
 	for {
 		err := unix.Waitid(unix.P_PID, r.pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WALL, nil)
@@ -180,11 +194,12 @@ func (r *running) wait() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {
-		if _, err := unix.Wait4(r.pid, nil, unix.WALL, nil); err != unix.EINTR {
+		if _, err := unix.Wait4(r.pid, nil, unix.WALL, &usage); err != unix.EINTR {
 			break
 		}
 	}
 	r.pid = 0
+	return usage
 }
 
 // run runs a command and replies. It closes the files.
@@ -209,6 +224,7 @@ func (h *helper) execute(r *request, fds []int, running *running) (answer reply,
 		closeAll(fds)
 		return reply{Failure: failureOf("", err)}, -1
 	}
+	defer h.leave(t)
 	m, err := mountsOf(r.Spec)
 	if err != nil {
 		closeAll(fds)
@@ -223,11 +239,10 @@ func (h *helper) execute(r *request, fds []int, running *running) (answer reply,
 	closeTools(m.tools)
 	if err != nil {
 		_ = unix.Close(m.workspace)
-		return reply{Failure: failureOf("start the sandbox", err)}, -1
+		return reply{Failure: failureOf(initOp, err)}, -1
 	}
 	running.started(pid)
-	running.wait()
-	answer = p.answer()
+	answer = p.answer(running.wait())
 	p.free()
 	return answer, m.workspace
 }
@@ -244,9 +259,8 @@ func failureOf(op string, err error) *failure {
 	return f
 }
 
-// answer tells how it ended, once it has.
-func (p *program) answer() reply {
-	begin, end := time.Duration(p.init.begin.Nano()), time.Duration(p.init.end.Nano())
+// answer tells how it ended, once it has and all has used so much.
+func (p *program) answer(all unix.Rusage) reply {
 	if c := p.command; c != nil && c.failed != 0 {
 		f := &failure{Kind: "exec", Op: "execute the program", Errno: int(c.errno)}
 		if c.failed <= c.ncalls {
@@ -266,10 +280,14 @@ func (p *program) answer() reply {
 	}
 	if p.command != nil && !p.init.done {
 		// It was killed by the program, and everything with it.
-		return reply{Status: uint32(unix.SIGKILL)}
+		p.init.status, p.init.usage = int32(unix.SIGKILL), all
+		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &p.init.end) // it is there
 	}
-	return reply{
-		Status: uint32(p.init.status), Duration: int64(end - begin),
-		User: p.init.usage.Utime.Nano(), System: p.init.usage.Stime.Nano(), MaxRSS: p.init.usage.Maxrss * 1024,
+	r := reply{
+		Status: uint32(p.init.status), User: p.init.usage.Utime.Nano(), System: p.init.usage.Stime.Nano(), MaxRSS: p.init.usage.Maxrss * 1024,
 	}
+	if p.init.begin != (unix.Timespec{}) {
+		r.Duration = p.init.end.Nano() - p.init.begin.Nano()
+	}
+	return r
 }

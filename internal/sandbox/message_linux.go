@@ -108,14 +108,17 @@ func longMessage(b []byte) (*os.File, error) {
 // receive waits for a message and reads it into m. The error is io.EOF when the other end is closed.
 func (s *socket) receive(buf []byte, m any) (fds []int, err error) {
 	oob := make([]byte, unix.CmsgSpace(4*filesMax))
-	n, oobn, _, _, err := s.ReadMsgUnix(buf, oob)
+	n, oobn, flags, _, err := s.ReadMsgUnix(buf, oob)
 	if err != nil {
 		return nil, err
 	}
 	if oobn > 0 {
 		if fds, err = rights(oob[:oobn]); err != nil {
-			return nil, err
+			return fds, err
 		}
+	}
+	if flags&unix.MSG_CTRUNC != 0 {
+		return fds, fmt.Errorf("take the files of a message: %w", unix.EMFILE)
 	}
 	b := buf[:n]
 	if n == 0 {

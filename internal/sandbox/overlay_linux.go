@@ -15,13 +15,22 @@ type mounts struct {
 	tools                []tool // below home and tmp
 }
 
-func (m mounts) close() {
+func (m mounts) close() { closeAll(m.fds()) }
+
+// fds are the numbers of those that are there.
+func (m mounts) fds() []int {
+	var out []int
 	for _, fd := range []int{m.workspace, m.home, m.tmp} {
 		if fd >= 0 {
-			_ = unix.Close(fd)
+			out = append(out, fd)
 		}
 	}
-	closeTools(m.tools)
+	for _, t := range m.tools {
+		if t.fd >= 0 {
+			out = append(out, t.fd)
+		}
+	}
+	return out
 }
 
 const private = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV

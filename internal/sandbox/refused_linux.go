@@ -5,13 +5,34 @@ package sandbox
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// refused finds out why the machine does not let a sandbox be made.
+// refusals are how the system says that it does not let somebody do something, or cannot. ENOSPC is what it says where there may be no more
+// namespaces.
+func refusals() []error {
+	return []error{unix.EPERM, unix.EACCES, unix.ENOSYS, unix.EINVAL, unix.ENODEV, unix.EOPNOTSUPP}
+}
+
+// isRefusal tells a machine that does not allow something from one that fails just now, where trying again may help.
+func isRefusal(err error) bool {
+	for _, refusal := range refusals() {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	var setup *SetupError
+	return errors.Is(err, unix.ENOSPC) && errors.As(err, &setup) && slices.Contains([]string{helperOp, templateOp, initOp}, setup.Op)
+}
+
+// refused finds out why the machine does not let a sandbox be made. Other errors it returns as they are.
 func refused(err error) error {
+	if _, ok := errors.AsType[*RefusedError](err); ok || !isRefusal(err) {
+		return err
+	}
 	for _, setting := range []struct{ path, bad, why, remedy string }{
 		{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1",
 			"AppArmor restricts user namespaces (kernel.apparmor_restrict_unprivileged_userns is 1)",

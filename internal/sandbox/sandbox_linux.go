@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -32,6 +34,7 @@ type conn struct {
 	socket *socket
 	ended  chan struct{} // closed when the helper is gone and err is set
 	err    error
+	failed error // why the helper was given up, or has given up itself
 
 	mu      sync.Mutex
 	last    uint64
@@ -42,6 +45,13 @@ type answer struct {
 	reply
 	workspace *os.File
 }
+
+// What makes namespaces.
+const (
+	helperOp   = "start the helper of the sandbox"
+	templateOp = "make a mount namespace"
+	initOp     = "start the sandbox"
+)
 
 var errHelperDied = errors.New("the helper of the sandbox has died")
 
@@ -84,7 +94,7 @@ func (s *Sandbox) Close() error {
 func startHelper() (*conn, error) {
 	if isHelper() {
 		// It would start itself, and that itself, and so on.
-		return nil, &SetupError{"start the helper of the sandbox", errors.New("this program does not begin with MainIfHelper")}
+		return nil, &SetupError{helperOp, errors.New("this program does not begin with MainIfHelper")}
 	}
 	if isMachinesRoot() {
 		return nil, rootAlone()
@@ -121,7 +131,7 @@ func startHelper() (*conn, error) {
 	}()
 	if err := <-started; err != nil {
 		socket.Close()
-		return nil, refused(err)
+		return nil, refused(&SetupError{helperOp, err})
 	}
 	return c, nil
 }
@@ -147,14 +157,21 @@ func helperCommand(socket *os.File) *exec.Cmd {
 	return cmd
 }
 
-// receive gives every answer to who waits for it, until the helper is gone.
+// receive gives every answer to who waits for it, until the helper is gone or cannot be understood, and then lets it go.
 func (c *conn) receive() {
+	defer c.socket.Close()
 	buf := make([]byte, messageMax+1)
 	for {
 		var a answer
 		fds, err := c.socket.receive(buf, &a.reply)
+		if err == nil && a.ID == 0 && a.Failure != nil {
+			err = a.Failure.error()
+		}
 		if err != nil {
 			closeAll(fds)
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, unix.ECONNRESET) {
+				c.failed = err
+			}
 			return
 		}
 		if len(fds) > 0 {
@@ -179,7 +196,9 @@ func (c *conn) end(err error, stderr string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.err = errHelperDied
-	if err != nil {
+	if c.failed != nil {
+		c.err = fmt.Errorf("%w: %w", errHelperDied, c.failed)
+	} else if err != nil {
 		c.err = fmt.Errorf("%w: %w", errHelperDied, err)
 	}
 	if stderr != "" {

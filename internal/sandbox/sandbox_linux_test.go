@@ -254,3 +254,52 @@ func BenchmarkTrue(b *testing.B) {
 		}
 	}
 }
+
+// TestKilledIsMeasured holds that what a command has used is known where it did not end by itself.
+func TestKilledIsMeasured(t *testing.T) {
+	nobody.Run(t)
+	s := sandbox.New()
+	defer s.Close()
+	spec := slot(t)
+	spec.Programs, spec.Args = []string{"/bin/sh"}, []string{"sh", "-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo started; sleep 100000"}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	p, err := s.Start(spec, [3]*os.File{r, w, w}, nil)
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	p.Kill()
+	o, err := p.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Workspace.Close()
+	if o.Status.Signal() != syscall.SIGKILL || o.Duration <= 0 || o.UserTime+o.SystemTime <= 0 || o.MaxRSSBytes <= 0 || o.UserTime+o.SystemTime > 2*o.Duration {
+		t.Errorf("it has status %v, and took %v, %v, %v, %d bytes", o.Status, o.Duration, o.UserTime, o.SystemTime, o.MaxRSSBytes)
+	}
+}
+
+// TestRootIsTriedAgain holds that a root that could not be made once can be made later.
+func TestRootIsTriedAgain(t *testing.T) {
+	nobody.Run(t)
+	s := sandbox.New()
+	defer s.Close()
+	spec := slot(t)
+	spec.Root = filepath.Join(t.TempDir(), "image")
+	if err := s.Check(spec); !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("without the image the error is %v", err)
+	}
+	if err := os.Mkdir(spec.Root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Check(spec); err != nil {
+		t.Errorf("with the image the error is %v", err)
+	}
+}

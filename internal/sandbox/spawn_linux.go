@@ -4,7 +4,9 @@ package sandbox
 
 import (
 	"fmt"
+	"math"
 	"runtime"
+	"slices"
 	"syscall"
 	"unsafe"
 
@@ -80,6 +82,7 @@ const (
 func (m machine) prepare(r *request, mounts mounts, fds []int) *program {
 	s := r.Spec
 	p := &program{init: &child{}, flags: unix.CLONE_VM | namespaces | uintptr(unix.SIGCHLD)}
+	p.keep(append(mounts.fds(), fds...))
 	if !s.Network {
 		p.flags |= unix.CLONE_NEWNET
 		p.loopback()
@@ -110,6 +113,18 @@ func (p *program) link() {
 	if p.command != nil {
 		p.init.command, p.command.entry = p.command, entry
 		p.command.calls, p.command.ncalls = &p.commandCalls[0], uintptr(len(p.commandCalls))
+	}
+}
+
+// keep has the init close all files but the standard ones and fds: it has copies of those of the helper, and with them of what other commands have mounted.
+func (p *program) keep(fds []int) {
+	slices.Sort(fds)
+	next := 3
+	for _, fd := range append(fds, math.MaxInt32) {
+		if fd > next {
+			p.setUp(do("close the other files", unix.SYS_CLOSE_RANGE, uintptr(next), uintptr(fd-1), 0))
+		}
+		next = max(next, fd+1)
 	}
 }
 

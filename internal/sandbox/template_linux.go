@@ -18,9 +18,16 @@ type template struct {
 	once sync.Once
 	fd   int
 	err  error
+
+	// Guarded by the helper's mutex.
+	users int    // who need fd
+	last  uint64 // use
 }
 
-// template returns the template for a command, which it makes where there is none yet.
+// templatesMax is how many templates are kept, beyond those in use.
+const templatesMax = 64
+
+// template returns the template for a command, which it makes where there is none yet. Who has it leaves it.
 func (h *helper) template(s *Spec) (*template, error) {
 	what := struct {
 		Root    string
@@ -31,13 +38,7 @@ func (h *helper) template(s *Spec) (*template, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.mu.Lock()
-	t := h.templates[string(key)]
-	if t == nil {
-		t = &template{fd: -1}
-		h.templates[string(key)] = t
-	}
-	h.mu.Unlock()
+	t := h.enter(string(key))
 	t.once.Do(func() {
 		done := make(chan struct{})
 		go func() {
@@ -48,14 +49,60 @@ func (h *helper) template(s *Spec) (*template, error) {
 		}()
 		<-done
 	})
-	return t, t.err
+	if t.err != nil {
+		// The next may have more luck.
+		h.mu.Lock()
+		if h.templates[string(key)] == t {
+			delete(h.templates, string(key))
+		}
+		h.mu.Unlock()
+		return nil, t.err
+	}
+	return t, nil
+}
+
+func (h *helper) enter(key string) *template {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.templates[key]
+	if t == nil {
+		h.forget()
+		t = &template{fd: -1}
+		h.templates[key] = t
+	}
+	h.uses++
+	t.users, t.last = t.users+1, h.uses
+	return t
+}
+
+func (h *helper) leave(t *template) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t.users--
+}
+
+// forget makes room for a template where there are many: that goes which nobody has used for longest.
+func (h *helper) forget() {
+	if len(h.templates) < templatesMax {
+		return
+	}
+	oldest := ""
+	for key, t := range h.templates {
+		if t.users == 0 && (oldest == "" || t.last < h.templates[oldest].last) {
+			oldest = key
+		}
+	}
+	if oldest != "" {
+		_ = unix.Close(h.templates[oldest].fd)
+		delete(h.templates, oldest)
+	}
 }
 
 // makeTemplate puts a root together. An image is not to be trusted: what is wanted of the machine is picked up before the machine's root is left for
 // good, and only then is anything of the image looked at.
 func makeTemplate(s *Spec) (int, error) {
 	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
-		return -1, &SetupError{"make a mount namespace", err}
+		return -1, &SetupError{templateOp, err}
 	}
 	m, err := openMachine(s)
 	defer m.close()

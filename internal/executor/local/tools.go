@@ -112,7 +112,7 @@ func (v *view) installation(path string) string {
 		}
 	}
 	for _, dir := range v.private {
-		if isAbove(dir, prefix) && !isThere(prefix, pythonEnvironment) {
+		if dir != "" && isAbove(dir, prefix) && !isThere(prefix, pythonEnvironment) {
 			return ""
 		}
 	}
