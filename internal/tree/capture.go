@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -37,12 +38,15 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return fmt.Sprintf("output %q %s", e.Path, e.Reason) }
 
-// Capture puts into the store what outputs, paths or globs relative to the folder dir, match there. Folders are taken with all that is
-// below them. Symlinks are kept as symlinks and never followed; one that leads out of dir is refused, and so are sockets, pipes,
-// devices, and names that are not UTF-8. Only folders in which something can match are looked into.
-//
-// An output that matches nothing is no error here: see Captured.Missing.
-func Capture(ctx context.Context, store cas.Store, dir string, outputs []string) (Captured, error) {
+// TooLargeError reports that what outputs match takes more bytes than it may.
+type TooLargeError struct{ Most int64 }
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("the outputs take more than %d bytes", e.Most)
+}
+
+// CaptureAtMost is Capture of files that take at most so many bytes. No more are put into the store: what is too large may be as large as the disk.
+func CaptureAtMost(ctx context.Context, store cas.Store, dir string, outputs []string, most int64) (Captured, error) {
 	globs, err := ParseGlobs(outputs)
 	if err != nil {
 		return Captured{}, err
@@ -56,7 +60,7 @@ func Capture(ctx context.Context, store cas.Store, dir string, outputs []string)
 	group.SetLimit(workers())
 	c := &capturer{
 		ctx: groupCtx, store: store, root: root, group: group,
-		globs: globs, track: globs.Track(), out: NewBuilder(store),
+		globs: globs, track: globs.Track(), out: NewBuilder(store), most: most,
 	}
 	err = c.roots()
 	if werr := group.Wait(); werr != nil {
@@ -68,6 +72,15 @@ func Capture(ctx context.Context, store cas.Store, dir string, outputs []string)
 	return c.finish(ctx)
 }
 
+// Capture puts into the store what outputs, paths or globs relative to the folder dir, match there. Folders are taken with all that is
+// below them. Symlinks are kept as symlinks and never followed; one that leads out of dir is refused, and so are sockets, pipes,
+// devices, and names that are not UTF-8. Only folders in which something can match are looked into.
+//
+// An output that matches nothing is no error here: see Captured.Missing.
+func Capture(ctx context.Context, store cas.Store, dir string, outputs []string) (Captured, error) {
+	return CaptureAtMost(ctx, store, dir, outputs, math.MaxInt64)
+}
+
 type capturer struct {
 	ctx   context.Context
 	store cas.Store
@@ -77,6 +90,8 @@ type capturer struct {
 	track *Tracker
 
 	matched []string // paths that outputs name
+
+	most, size int64 // of files, in bytes
 
 	mu  sync.Mutex // what workers write
 	out *Builder
@@ -262,6 +277,10 @@ func (c *capturer) staysInside(at, target string) bool {
 }
 
 func (c *capturer) file(at string, dir *os.Root, info fs.FileInfo) error {
+	if info.Size() > c.most-c.size {
+		return &TooLargeError{c.most}
+	}
+	c.size += info.Size()
 	// The folder may be closed when the worker comes to the file: it is opened here.
 	f, err := dir.OpenFile(info.Name(), os.O_RDONLY|nonBlocking, 0)
 	if err != nil {

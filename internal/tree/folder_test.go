@@ -211,6 +211,32 @@ func capture(t *testing.T, store cas.Store, dir string, outputs ...string) tree.
 	return c
 }
 
+// TestCaptureAtMost holds that files that are too large together are refused, and that no more is stored of them than may be.
+func TestCaptureAtMost(t *testing.T) {
+	dir := t.TempDir()
+	s := spec{"d/a": "12345", "d/b": "67890", "d/l": "->a", "other": "1234567890"}
+	write(t, dir, s)
+	store := mem.New()
+	if got, err := tree.CaptureAtMost(t.Context(), store, dir, []string{"d"}, 10); err != nil || len(got.Entries) != 1 {
+		t.Errorf("10 bytes are %v, %v", got, err)
+	}
+	for most, outputs := range map[int64][]string{9: {"d"}, 14: {"**"}, 4: {"d/a"}, -1: {"d/a"}} {
+		store := mem.New()
+		var tooLarge *tree.TooLargeError
+		if _, err := tree.CaptureAtMost(t.Context(), store, dir, outputs, most); !errors.As(err, &tooLarge) || tooLarge.Most != most {
+			t.Errorf("with %d bytes the error is %v", most, err)
+		}
+		missing, err := store.Missing(t.Context(), []digest.Digest{digest.OfBytes([]byte("12345")), digest.OfBytes([]byte("67890")), digest.OfBytes([]byte("1234567890"))})
+		stored := int64(20)
+		for _, d := range missing {
+			stored -= d.Size
+		}
+		if err != nil || stored > max(most, 0) {
+			t.Errorf("with %d bytes %d are stored, %v", most, stored, err)
+		}
+	}
+}
+
 func TestCapture(t *testing.T) {
 	dir := t.TempDir()
 	s := spec{

@@ -156,17 +156,13 @@ func (e *Executor) capture(ctx context.Context, a executor.Action, o executor.Op
 	if result.Signal != "" || result.Exceeded != "" || !o.Accepts(result.ExitCode) {
 		return result, nil
 	}
-	captured, err := tree.Capture(ctx, e.store, dir, a.Outputs)
-	if err != nil {
-		return result, outputError(ctx, err)
-	}
-	tooMuch, err := e.exceeds(ctx, captured, o.Limits.OutputBytes, printed)
-	if err != nil {
-		return result, outputError(ctx, err)
-	}
-	if tooMuch {
+	captured, err := e.captureAtMost(ctx, dir, a.Outputs, o.Limits.OutputBytes, printed)
+	if _, ok := errors.AsType[*tree.TooLargeError](err); ok {
 		result.Exceeded = exceededOutput
 		return result, nil
+	}
+	if err != nil {
+		return result, outputError(ctx, err)
 	}
 	result.Accepted = true
 	result.Entries, result.Root, result.Missing = captured.Entries, captured.Root, captured.Missing

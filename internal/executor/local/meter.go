@@ -51,17 +51,10 @@ func (w meteredWriter) Write(b []byte) (int, error) {
 	return 0, errExceeded
 }
 
-// exceeds tells whether the outputs and what was printed are larger than limit, where that is not 0.
-func (e *Executor) exceeds(ctx context.Context, c tree.Captured, limit, printed int64) (bool, error) {
+// captureAtMost takes outputs that are with what was printed not larger than limit, where that is not 0.
+func (e *Executor) captureAtMost(ctx context.Context, dir string, outputs []string, limit, printed int64) (tree.Captured, error) {
 	if limit == 0 {
-		return false, nil
+		return tree.Capture(ctx, e.store, dir, outputs)
 	}
-	size := printed
-	err := tree.Walk(ctx, e.store, c.Root, func(entry tree.Entry) error {
-		if entry.Kind == tree.KindFile {
-			size += entry.Digest.Size
-		}
-		return nil
-	})
-	return size > limit, err
+	return tree.CaptureAtMost(ctx, e.store, dir, outputs, limit-printed)
 }
