@@ -84,7 +84,8 @@ func (o *operations) action(ctx context.Context, c *calling, p protocol.StepRunP
 	if err != nil {
 		return executor.Action{}, err
 	}
-	if len(p.Args) > 0 && p.Args[0] != "" {
+	// An image has the programs of its own; those of the machine are no part of it.
+	if p.Root == nil && len(p.Args) > 0 && p.Args[0] != "" {
 		tool, ok, err := o.e.tools.ofStep(ctx, p.Args, p.Env)
 		if err != nil {
 			return executor.Action{}, err
