@@ -78,7 +78,9 @@ func Open(dir string) (*Store, error) {
 	if s.temp, err = durable.OpenTemp(filepath.Join(dir, "tmp")); err != nil {
 		return nil, fmt.Errorf("cas: open: %w", cas.Writing(dir, err))
 	}
-	s.session = durable.Begin(filepath.Join(dir, "sessions"))
+	if s.session, err = durable.Begin(filepath.Join(dir, "sessions")); err != nil {
+		return nil, errors.Join(fmt.Errorf("cas: open: %w", err), s.temp.Close())
+	}
 	return s, nil
 }
 
@@ -135,6 +137,9 @@ func (s *Store) has(d digest.Digest, b []byte) bool {
 
 // write stores b as d.
 func (s *Store) write(d digest.Digest, b []byte) error {
+	if err := s.session.Hold(); err != nil {
+		return err
+	}
 	tmp, err := s.temp.Write(b, modePending, untouched())
 	if err != nil {
 		return err

@@ -17,6 +17,9 @@ const writebackEvery = 64 << 20
 
 // stream stores head followed by the rest of r. Reading and hashing, writing, and the disk go on at the same time.
 func (s *Store) stream(ctx context.Context, r io.Reader, head []byte) (digest.Digest, error) {
+	if err := s.session.Hold(); err != nil {
+		return digest.Digest{}, err
+	}
 	f, err := s.temp.Create(modePending)
 	if err != nil {
 		return digest.Digest{}, err

@@ -29,7 +29,12 @@ func Use(path string, used time.Time) (there bool) {
 	if now.Sub(used) < fresh {
 		return true
 	}
-	return !errors.Is(os.Chtimes(path, now, time.Time{}), fs.ErrNotExist)
+	if errors.Is(os.Chtimes(path, now, time.Time{}), fs.ErrNotExist) {
+		return false
+	}
+	// The system finds the file first and notes the use then. It counts only if the file has not been moved away in between.
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // Sync makes the content of the file path durable once Barrier has been called. Where perm is not 0 the file has these permissions then, if that can be.

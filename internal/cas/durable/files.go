@@ -2,11 +2,14 @@ package durable
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/towpath/towpath/internal/cas"
 )
 
 // Files calls fn for every file that is depth folders below dir. What comes or goes meanwhile may be seen or not.
@@ -45,21 +48,11 @@ func (t *Temp) Discard(path string, before time.Time) (bool, error) {
 	if st, err := Lstat(path); err != nil || !st.Used.Before(before) {
 		return false, gone(err)
 	}
-	var aside string
-	err := t.place(func(p string) error {
-		aside = p
-		err := os.Rename(path, p)
-		if _, there := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && there != nil {
-			return nil // it is the file that is gone, not the folder
-		}
-		return err
-	})
-	if err != nil && excused(err) {
-		return true, os.Remove(path) // no room to move it to: this is why it goes
-	}
+	aside, letGo, err := t.moveAside(path)
 	if err != nil {
 		return false, err
 	}
+	defer letGo()
 	st, err := Lstat(aside)
 	if err != nil {
 		return false, gone(err)
@@ -71,6 +64,32 @@ func (t *Temp) Discard(path string, before time.Time) (bool, error) {
 		return false, os.Remove(aside) // made again meanwhile
 	}
 	return true, os.Remove(aside)
+}
+
+// moveAside moves the file path to where nobody else looks until letGo is called, and returns that place. Where there is no file there will be none there,
+// either. On a full disk, which may have no room for a folder of its own, the place is beside those, and the gate keeps sweepers out.
+func (t *Temp) moveAside(path string) (aside string, letGo func(), err error) {
+	err = t.place(func(p string) error {
+		aside = p
+		err := os.Rename(path, p)
+		if _, there := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && there != nil {
+			return nil // it is the file that is gone, not the folder
+		}
+		return err
+	})
+	if err == nil || !cas.IsFull(err) {
+		return aside, func() {}, err
+	}
+	gate, err := t.gate()
+	if err != nil {
+		return "", nil, err
+	}
+	aside = filepath.Join(t.dir, asideName+rand.Text())
+	if err := os.Rename(path, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		gate.Close()
+		return "", nil, err
+	}
+	return aside, func() { gate.Close() }, nil
 }
 
 // gone returns err unless it says that a file is not there.

@@ -3,47 +3,87 @@ package durable
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/towpath/towpath/internal/cas"
 )
 
 // Session says that a process uses the stores, and since when. It is a locked file whose name begins with that moment; the kernel lets go of the
 // lock however the process ends.
 type Session struct {
-	file *os.File
+	dir   string
+	began time.Time
+
+	mu     sync.Mutex
+	file   *os.File // nil where there is none: see Begin
+	silent bool     // nobody can write here
 }
 
-// Begin begins a session in the folder dir and removes what dead processes left there. Where dir cannot be written to there are no sessions, which
-// is no error: nobody collects anything there either.
-func Begin(dir string) *Session {
-	if os.MkdirAll(dir, 0o777) != nil {
-		return &Session{}
+// Begin begins a session in the folder dir and removes what dead processes left there. Where dir may not be written to there are no sessions, which
+// is no error: nobody collects anything there either. Where the disk is full it is no error yet, so that room can be made: see Hold.
+func Begin(dir string) (*Session, error) {
+	s := &Session{dir: dir, began: time.Now()}
+	if err := s.Hold(); err != nil && !cas.IsFull(err) {
+		return nil, err
 	}
-	_, _ = Oldest(dir)
+	return s, nil
+}
+
+// Hold begins the session where Begin found the disk full. Whoever is about to store something calls it, since what it relies on may be collected by
+// others as long as it fails. The session counts from Begin on.
+func (s *Session) Hold() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file != nil || s.silent {
+		return nil
+	}
+	err := s.begin()
+	if err != nil && cas.IsReadOnly(err) {
+		s.silent = true
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("begin a session: %w", err)
+	}
+	return nil
+}
+
+func (s *Session) begin() error {
+	if err := os.MkdirAll(s.dir, 0o777); err != nil {
+		return err
+	}
+	_, _ = Oldest(s.dir)
 	for range 10 {
-		name := filepath.Join(dir, strconv.FormatInt(time.Now().UnixNano(), 10)+"-"+rand.Text()[:10])
+		name := filepath.Join(s.dir, strconv.FormatInt(s.began.UnixNano(), 10)+"-"+rand.Text()[:10])
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 		if err != nil {
-			break
+			return err
 		}
 		if !tryLockFile(f) {
 			f.Close() // somebody looks whether it is a dead one's, and will remove it
 			continue
 		}
 		if _, err := os.Lstat(name); err == nil {
-			return &Session{file: f}
+			s.file = f
+			return nil
 		}
 		f.Close() // removed before it was locked
 	}
-	return &Session{}
+	return fmt.Errorf("lock a file in %s: it is taken or removed each time", s.dir)
 }
 
 // Close ends the session.
 func (s *Session) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.silent = true
 	if s.file == nil {
 		return nil
 	}

@@ -13,7 +13,10 @@ import (
 
 func begin(t *testing.T, dir string) *durable.Session {
 	t.Helper()
-	s := durable.Begin(dir)
+	s, err := durable.Begin(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -38,7 +41,10 @@ func TestOldestSession(t *testing.T) {
 	if at := oldest(t, dir); at.Before(start) {
 		t.Errorf("without sessions the oldest began at %v", at)
 	}
-	first := durable.Begin(dir)
+	first, err := durable.Begin(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	between := time.Now()
 	begin(t, dir)
 	dead := filepath.Join(dir, "1000-DEAD")
@@ -131,9 +137,15 @@ func TestUseWhileDiscarding(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer temp.Close()
+	discardWhileUsed(t, filepath.Join(dir, "file"), temp)
+}
+
+// discardWhileUsed discards the file path many times while its use is being noted.
+func discardWhileUsed(t *testing.T, path string, temp *durable.Temp) {
+	t.Helper()
 	kept := 0
 	for range 300 {
-		path, old := filepath.Join(dir, "file"), time.Now().Add(-5*time.Hour)
+		old := time.Now().Add(-5 * time.Hour)
 		if err := os.WriteFile(path, []byte("x"), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -8,7 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
+
+	"github.com/towpath/towpath/internal/cas"
 )
 
 // Temp is a folder for files that are still being written. It is shared by processes: each Temp writes into a subfolder of its
@@ -24,13 +27,17 @@ type Temp struct {
 	closed bool
 }
 
-const lockName = "lock"
+const (
+	lockName = "lock"
+	// asideName begins the names of files that Discard moves away while there is no room for an own folder.
+	asideName = "aside-"
+)
 
 // OpenTemp makes dir if need be and removes what dead processes left in it. Where the disk is read-only or full both are put off to whoever writes
 // there next.
 func OpenTemp(dir string) (*Temp, error) {
 	t := &Temp{dir: dir}
-	if err := t.sweep(); err != nil && !excused(err) {
+	if err := t.sweep(); err != nil && !cas.IsFull(err) && !cas.IsReadOnly(err) {
 		return nil, err
 	}
 	return t, nil
@@ -142,7 +149,7 @@ func (t *Temp) gate() (*os.File, error) {
 	return f, nil
 }
 
-// sweep removes the subfolders that nobody holds. What cannot be removed is left for the next one who comes.
+// sweep removes the subfolders that nobody holds, and what was moved aside: while the gate is held, nobody looks at that. What cannot be removed is left for the next one who comes.
 func (t *Temp) sweep() error {
 	entries, err := os.ReadDir(t.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -153,7 +160,8 @@ func (t *Temp) sweep() error {
 	}
 	var gate *os.File
 	for _, e := range entries {
-		if !e.IsDir() {
+		aside := !e.IsDir() && strings.HasPrefix(e.Name(), asideName)
+		if !e.IsDir() && !aside {
 			continue
 		}
 		if gate == nil {
@@ -163,6 +171,10 @@ func (t *Temp) sweep() error {
 			defer gate.Close()
 		}
 		own := filepath.Join(t.dir, e.Name())
+		if aside {
+			_ = os.Remove(own)
+			continue
+		}
 		lock, err := os.OpenFile(filepath.Join(own, lockName), os.O_RDWR, 0)
 		if err == nil {
 			free := tryLockFile(lock)
