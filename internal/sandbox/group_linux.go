@@ -3,6 +3,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,17 +36,21 @@ type Groups struct {
 	parents map[string]parent // by controller, where this process may make groups
 	prefix  string            // of the names of the groups of processes that this one can see
 	last    atomic.Uint64
+	settle  func() error // does what has to be done before the first group is made
 }
 
 // parent is where groups are made.
 type parent struct {
 	dir     string
 	unified bool // version 2: all controllers are in one hierarchy
+	leave   bool // this process has to leave it for one below it first
 }
 
 // OpenGroups finds out where this process may make control groups, and removes what dead processes have left there.
 func OpenGroups() *Groups {
-	g := &Groups{parents: findParents(), prefix: groupsOfNamespace()}
+	g := &Groups{prefix: groupsOfNamespace()}
+	g.parents = findParents(g.leaf())
+	g.settle = sync.OnceValue(g.leaveParents)
 	for _, p := range g.parents {
 		g.sweep(p.dir)
 	}
@@ -60,6 +66,9 @@ func groupsOfNamespace() string {
 	return groupPrefix + strings.Trim(strings.TrimPrefix(link, "pid:"), "[]") + "-"
 }
 
+// leaf is the name of the group that this process makes for itself, where it has to.
+func (g *Groups) leaf() string { return fmt.Sprintf("%s%d-0", g.prefix, os.Getpid()) }
+
 // Missing returns which of "cpu", "memory" and "pids" cannot be held for a command as a whole.
 func (g *Groups) Missing() []string {
 	var out []string
@@ -71,7 +80,7 @@ func (g *Groups) Missing() []string {
 	return out
 }
 
-func findParents() map[string]parent {
+func findParents(leaf string) map[string]parent {
 	out := map[string]parent{}
 	content, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -86,7 +95,7 @@ func findParents() map[string]parent {
 			dir := filepath.Join("/sys/fs/cgroup", name, fields[2])
 			switch {
 			case name == "":
-				findUnified(dir, out)
+				findUnified(dir, leaf, out)
 			case slices.Contains(controllers(), name) && unix.Access(dir, unix.W_OK) == nil && isFile(dir+"/cgroup.procs"):
 				out[name] = parent{dir: dir}
 			}
@@ -100,25 +109,128 @@ func isFile(path string) bool {
 	return err == nil
 }
 
-// findUnified looks at the group of this process and at the one above it: a group that has processes cannot have others below it that
-// are limited, except for the first of all.
-func findUnified(own string, out map[string]parent) {
-	for _, dir := range []string{own, filepath.Dir(own)} {
-		if unix.Access(dir, unix.W_OK) != nil || unix.Access(dir+"/cgroup.procs", unix.W_OK) != nil {
-			continue
+// findUnified looks where groups can be made in a hierarchy of version 2: below the group own of this process, so that they are held to its limits as
+// well. A group that has processes cannot have others below it that are limited, except for the first of all; those of own can be moved to the
+// group leaf in it where they are all this process's. Where not, and where own has no limit of a kind, the group above it is as good.
+func findUnified(own, leaf string, out map[string]parent) {
+	if filepath.Base(own) == leaf {
+		addUnified(parent{filepath.Dir(own), true, true}, "cgroup.controllers", out)
+		return
+	}
+	first := !isFile(own + "/cgroup.type")
+	if first || isAlone(own) {
+		addUnified(parent{own, true, !first}, "cgroup.controllers", out)
+	}
+	free := map[string]parent{}
+	addUnified(parent{dir: filepath.Dir(own), unified: true}, "cgroup.subtree_control", free)
+	for c, p := range free {
+		content, err := os.ReadFile(filepath.Join(own, c+".max"))
+		if _, taken := out[c]; !taken && err == nil && strings.HasPrefix(string(content), "max") {
+			out[c] = p
 		}
-		enabled, err := os.ReadFile(dir + "/cgroup.subtree_control")
+	}
+}
+
+// addUnified adds a parent for those controllers that are in one of its lists, if this process may make groups there.
+func addUnified(p parent, list string, out map[string]parent) {
+	for _, path := range []string{p.dir, p.dir + "/cgroup.procs", p.dir + "/cgroup.subtree_control"} {
+		if unix.Access(path, unix.W_OK) != nil {
+			return
+		}
+	}
+	there, err := os.ReadFile(filepath.Join(p.dir, list))
+	if err != nil {
+		return
+	}
+	for _, c := range controllers() {
+		if _, taken := out[c]; !taken && slices.Contains(strings.Fields(string(there)), c) {
+			out[c] = p
+		}
+	}
+}
+
+// isAlone tells whether all processes of a group are this one and those that it has started.
+func isAlone(dir string) bool {
+	content, err := os.ReadFile(dir + "/cgroup.procs")
+	if err != nil {
+		return false
+	}
+	for field := range strings.FieldsSeq(string(content)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil || !isOurs(pid) {
+			return false
+		}
+	}
+	return true
+}
+
+// isOurs tells whether a process is this one or comes from it. One that is gone is.
+func isOurs(pid int) bool {
+	for pid > 1 && pid != os.Getpid() {
+		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
+			return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
+		}
+		// The name of the program, in parentheses, may hold anything.
+		fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
+		if len(fields) < 2 {
+			return false
+		}
+		if pid, err = strconv.Atoi(fields[1]); err != nil {
+			return false
+		}
+	}
+	return pid == os.Getpid()
+}
+
+// leaveRounds bounds how often the processes of a group are moved: they may have started others meanwhile.
+const leaveRounds = 16
+
+// leaveParents moves this process and those that it has started out of the group in which others are to be made, and has the controllers there.
+func (g *Groups) leaveParents() error {
+	for c, p := range g.parents {
+		if !p.unified {
 			continue
 		}
-		for _, c := range controllers() {
-			_, taken := out[c]
-			on := slices.Contains(strings.Fields(string(enabled)), c) || os.WriteFile(dir+"/cgroup.subtree_control", []byte("+"+c), 0) == nil
-			if !taken && on {
-				out[c] = parent{dir, true}
+		enabled, err := os.ReadFile(p.dir + "/cgroup.subtree_control")
+		if err != nil {
+			return err
+		}
+		if slices.Contains(strings.Fields(string(enabled)), c) {
+			continue
+		}
+		if p.leave {
+			if err := moveAll(p.dir, filepath.Join(p.dir, g.leaf())); err != nil {
+				return err
+			}
+		}
+		if err := os.WriteFile(p.dir+"/cgroup.subtree_control", []byte("+"+c), 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moveAll moves the processes of a group to another, which it makes.
+func moveAll(from, to string) error {
+	if err := os.Mkdir(to, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	for range leaveRounds {
+		content, err := os.ReadFile(from + "/cgroup.procs")
+		if err != nil {
+			return err
+		}
+		if len(content) == 0 {
+			break
+		}
+		for field := range strings.FieldsSeq(string(content)) {
+			if err := os.WriteFile(to+"/cgroup.procs", []byte(field), 0); err != nil && !errors.Is(err, unix.ESRCH) {
+				return err
 			}
 		}
 	}
+	return nil
 }
 
 // sweep removes the groups of processes that are dead, and ends what is left in them.
@@ -195,6 +307,9 @@ type Group struct {
 
 // New makes a group that holds those limits that can be held; Holds tells which.
 func (g *Groups) New(l GroupLimits) (*Group, error) {
+	if err := g.settle(); err != nil {
+		return nil, fmt.Errorf("make room for control groups: %w", err)
+	}
 	for {
 		group, err := g.make(fmt.Sprintf("%s%d-%d", g.prefix, os.Getpid(), g.last.Add(1)), l)
 		if !errors.Is(err, fs.ErrExist) { // other Groups of this process count as well
