@@ -52,6 +52,7 @@ type Checkouts struct {
 	files      *tree.Files
 	dir        string
 	generation string // below dir
+	boot       string // names this start of the machine, or this process
 	uid, gid   int    // -1: files have the owner that they are made with
 	temp       *durable.Temp
 
@@ -75,10 +76,7 @@ func Open(c Config) (*Checkouts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("checkout: open: %w", err)
 	}
-	boot, err := bootID()
-	if err != nil {
-		return nil, fmt.Errorf("checkout: which start of the machine this is: %w", err)
-	}
+	boot := bootID(bootFile)
 	temp, err := durable.OpenTemp(filepath.Join(dir, tempName))
 	if err != nil {
 		return nil, fmt.Errorf("checkout: open: %w", err)
@@ -86,7 +84,7 @@ func Open(c Config) (*Checkouts, error) {
 	o := &Checkouts{
 		store: c.Store, files: tree.NewFiles(c.Store), dir: dir, temp: temp,
 		uid: foreign(c.UID, os.Geteuid()), gid: foreign(c.GID, os.Getegid()),
-		uses: map[digest.Digest]*use{},
+		uses: map[digest.Digest]*use{}, boot: boot,
 	}
 	o.generation = filepath.Join(dir, fmt.Sprintf("%s.%d.%d", boot, owner(c.UID, os.Geteuid()), owner(c.GID, os.Getegid())))
 	return o, nil
@@ -183,6 +181,25 @@ func (c *Checkouts) refresh(d digest.Digest, u *use) bool {
 		delete(c.uses, d)
 	}
 	return false
+}
+
+// bootLength is how long the name of a start of the machine is, that of a process being shorter.
+const bootLength = len("00000000-0000-0000-0000-000000000000")
+
+// isDead tells whether a generation is of an earlier start of the machine, so that nobody will use it any more.
+func (c *Checkouts) isDead(generation string) bool {
+	boot, _, _ := strings.Cut(generation, ".")
+	return len(c.boot) == bootLength && len(boot) == bootLength && boot != c.boot
+}
+
+// bury removes the generations that are dead. What cannot be removed, since it is another user's, is left to who collects.
+func (c *Checkouts) bury() {
+	generations, _ := list(c.dir)
+	for _, g := range generations {
+		if c.isDead(g) {
+			_ = c.takeAway(filepath.Join(c.dir, g))
+		}
+	}
 }
 
 // provide returns the folder of d, which is looked at where there is one and made where not.

@@ -17,7 +17,8 @@ import (
 type Entry struct {
 	Name string
 	// Bytes is what removing the tree frees on the disk once all that were last used before it are removed.
-	Bytes    int64
+	Bytes int64
+	// LastUsed is zero for what was made before the machine was last started: nobody uses that any more.
 	LastUsed time.Time
 }
 
@@ -60,6 +61,9 @@ func (c *Checkouts) entries() ([]Entry, error) {
 			}
 			if err != nil {
 				return nil, err
+			}
+			if c.isDead(g) {
+				used = time.Time{}
 			}
 			entries = append(entries, Entry{Name: name, LastUsed: used})
 		}
@@ -167,7 +171,7 @@ func (c *Checkouts) Collect(ctx context.Context, before time.Time) (freed int64,
 		if !e.LastUsed.Before(before) {
 			break
 		}
-		n, err := c.remove(ctx, e.Name, before)
+		_, n, err := c.remove(ctx, e.Name, before)
 		freed += n
 		if err != nil {
 			return freed, fmt.Errorf("collect checkouts: %w", err)
@@ -180,46 +184,47 @@ func (c *Checkouts) Collect(ctx context.Context, before time.Time) (freed int64,
 	return freed + n, nil
 }
 
-// Remove removes the tree of that name unless it was used since Entries told of it: then it does nothing, as where there is no such tree.
-func (c *Checkouts) Remove(ctx context.Context, e Entry) (freed int64, err error) {
-	if freed, err = c.remove(ctx, e.Name, e.LastUsed.Add(1)); err != nil {
-		return freed, fmt.Errorf("remove checkout %s: %w", e.Name, err)
+// Remove removes the tree of that name unless it was used since Entries told of it: then it does nothing, as where there is no such tree. It tells whether
+// it did, and how many bytes of the disk that freed, which may be none.
+func (c *Checkouts) Remove(ctx context.Context, e Entry) (removed bool, freed int64, err error) {
+	if removed, freed, err = c.remove(ctx, e.Name, e.LastUsed.Add(1)); err != nil {
+		return removed, freed, fmt.Errorf("remove checkout %s: %w", e.Name, err)
 	}
-	return freed, nil
+	return removed, freed, nil
 }
 
 // remove removes a tree, if it was last used before a moment, and the files that only it had. It is taken away first and then looked at again, so that
 // whoever begins to use it either finds it gone and makes it anew, or keeps it.
-func (c *Checkouts) remove(ctx context.Context, name string, before time.Time) (freed int64, err error) {
+func (c *Checkouts) remove(ctx context.Context, name string, before time.Time) (removed bool, freed int64, err error) {
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return false, 0, err
 	}
 	private, err := c.temp.Mkdir(0o700)
 	if err != nil {
-		return 0, err
+		return false, 0, err
 	}
 	defer os.RemoveAll(private)
 	taken, path := filepath.Join(private, "tree"), c.path(name)
 	if err := os.Rename(path, taken); err != nil {
-		return 0, vanished(err)
+		return false, 0, vanished(err)
 	}
 	info, err := os.Lstat(taken)
 	if err != nil {
-		return 0, err
-	}
-	if !accessed(info).Before(before) {
-		_, err := c.publish(taken, path)
-		return 0, err
+		return false, 0, err
 	}
 	generation, _, _ := strings.Cut(name, "/")
+	if !c.isDead(generation) && !accessed(info).Before(before) {
+		_, err := c.publish(taken, path)
+		return false, 0, err
+	}
 	last, err := c.unlinked(taken, &freed)
 	if err != nil {
-		return 0, err
+		return false, 0, err
 	}
 	if err := os.RemoveAll(taken); err != nil {
-		return 0, err
+		return false, 0, err
 	}
-	return freed, c.index.remove(filepath.Join(c.dir, generation, filesName), last)
+	return true, freed, c.index.remove(filepath.Join(c.dir, generation, filesName), last)
 }
 
 // unlinked returns the files of the tree at path that no other tree has, and adds to freed what goes with the tree.

@@ -131,8 +131,8 @@ func TestRemove(t *testing.T) {
 	all := entries(t, c)
 	// Another process begins to use it, which puts that on record.
 	folder(t, open(t, h.store, h.dir), build(t, h.store, h.specs[2]), h.specs[2])
-	if freed, err := c.Remove(t.Context(), all[0]); err != nil || freed != 0 {
-		t.Errorf("Remove of what is used = %d, %v", freed, err)
+	if removed, freed, err := c.Remove(t.Context(), all[0]); err != nil || removed || freed != 0 {
+		t.Errorf("Remove of what is used = %v, %d, %v", removed, freed, err)
 	}
 	if _, err := os.Lstat(h.paths[2]); err != nil {
 		t.Errorf("what is used was removed: %v", err)
@@ -142,42 +142,64 @@ func TestRemove(t *testing.T) {
 		t.Errorf("the use of a tree is not on record: %v", all)
 	}
 	for i, e := range all {
-		if freed, err := c.Remove(t.Context(), e); err != nil || freed != e.Bytes {
-			t.Errorf("Remove of %d = %d, %v, want %d", i, freed, err, e.Bytes)
+		if removed, freed, err := c.Remove(t.Context(), e); err != nil || !removed || freed != e.Bytes {
+			t.Errorf("Remove of %d = %v, %d, %v, want %d", i, removed, freed, err, e.Bytes)
 		}
 	}
 	if n := kept(t, h.dir); n != 0 || len(entries(t, c)) != 0 {
 		t.Errorf("%d files are left", n)
 	}
-	if freed, err := c.Remove(t.Context(), all[0]); err != nil || freed != 0 {
-		t.Errorf("Remove of what is gone = %d, %v", freed, err)
+	if removed, freed, err := c.Remove(t.Context(), all[0]); err != nil || removed || freed != 0 {
+		t.Errorf("Remove of what is gone = %v, %d, %v", removed, freed, err)
 	}
 	folder(t, c, build(t, h.store, h.specs[0]), h.specs[0])
 }
 
-// What was made before the machine was last started is not believed, and is collected like the rest.
+// What was made before the machine was last started is not believed, and goes when something is made anew.
 func TestOtherGenerations(t *testing.T) {
 	h := makeThree(t)
 	c := open(t, h.store, h.dir)
+	now := filepath.Dir(filepath.Dir(h.paths[0]))
+	before := restarted(t, h)
+	path := folder(t, c, build(t, h.store, h.specs[0]), h.specs[0])
+	if filepath.Dir(filepath.Dir(path)) != now {
+		t.Errorf("the folder is %s", path)
+	}
+	if all := entries(t, c); len(all) != 1 {
+		t.Errorf("entries: %v", all)
+	}
+	if _, err := os.Lstat(before); err == nil {
+		t.Error("the folder of the other generation is left")
+	}
+}
+
+// Whoever collects wants it first, however lately it was used.
+func TestCollectOtherGenerations(t *testing.T) {
+	h := makeThree(t)
+	c := open(t, h.store, h.dir)
+	before := restarted(t, h)
+	all := entries(t, c)
+	if len(all) != 3 || !all[0].LastUsed.IsZero() || !all[2].LastUsed.IsZero() {
+		t.Fatalf("entries: %v", all)
+	}
+	if removed, _, err := c.Remove(t.Context(), all[0]); err != nil || !removed {
+		t.Errorf("Remove = %v, %v", removed, err)
+	}
+	if _, err := c.Collect(t.Context(), time.Time{}.Add(1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(before); err == nil {
+		t.Error("the folder of the other generation is left")
+	}
+}
+
+// restarted makes what h has made that of an earlier start of the machine, and returns its folder.
+func restarted(t *testing.T, h *three) string {
+	t.Helper()
 	now := filepath.Dir(filepath.Dir(h.paths[0]))
 	before := filepath.Join(h.dir, "00000000-0000-0000-0000-000000000000"+strings.TrimLeft(filepath.Base(now), "0123456789abcdef-"))
 	if err := os.Rename(now, before); err != nil {
 		t.Fatal(err)
 	}
-	path := folder(t, c, build(t, h.store, h.specs[0]), h.specs[0])
-	if filepath.Dir(filepath.Dir(path)) != now {
-		t.Errorf("the folder is %s", path)
-	}
-	if all := entries(t, c); len(all) != 4 {
-		t.Errorf("entries: %v", all)
-	}
-	if _, err := c.Collect(t.Context(), h.now.Add(-time.Hour)); err != nil {
-		t.Fatal(err)
-	}
-	if all := entries(t, c); len(all) != 1 {
-		t.Errorf("left: %v", all)
-	}
-	if _, err := os.Lstat(before); err == nil {
-		t.Error("the folder of the other generation is left")
-	}
+	return before
 }

@@ -173,6 +173,7 @@ func (c *Checkouts) publish(made, path string) (bool, error) {
 	err := durable.Publish(made, path)
 	// Whoever collects may remove an empty generation as often as it is made, but hardly this often in a row.
 	for attempt := 0; errors.Is(err, fs.ErrNotExist) && attempt < 10; attempt++ {
+		c.bury()
 		if err = begin(filepath.Dir(path)); err == nil {
 			err = durable.Publish(made, path)
 		}

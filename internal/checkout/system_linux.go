@@ -1,6 +1,7 @@
 package checkout
 
 import (
+	"crypto/rand"
 	"io/fs"
 	"os"
 	"strings"
@@ -10,10 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bootID names this start of the machine.
-func bootID() (string, error) {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(b)), err
+// bootFile holds the name of this start of the machine.
+const bootFile = "/proc/sys/kernel/random/boot_id"
+
+// bootID returns what the file path says of this start of the machine. Where it says nothing the name is that of this process: no other trusts what it made.
+func bootID(path string) string {
+	b, err := os.ReadFile(path)
+	if id := strings.TrimSpace(string(b)); err == nil && id != "" {
+		return id
+	}
+	return rand.Text()
 }
 
 // accessed returns the access time of a file.

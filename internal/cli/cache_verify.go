@@ -203,8 +203,8 @@ func (c checkouts) Items(ctx context.Context) ([]cas.Item, error) {
 
 // Drop implements cas.Collector.
 func (c checkouts) Drop(ctx context.Context, name string, before time.Time) (bool, error) {
-	freed, err := c.Remove(ctx, checkout.Entry{Name: name, LastUsed: before.Add(-1)})
-	return freed > 0, err
+	removed, _, err := c.Remove(ctx, checkout.Entry{Name: name, LastUsed: before.Add(-1)})
+	return removed, err
 }
 
 // dropCheckouts removes every checkout and tells how many there were. What a step makes that runs in one is no result: it is run again.
