@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
@@ -69,8 +70,31 @@ func interruptible() (context.Context, func()) {
 	return ctx, func() { signal.Stop(signals) }
 }
 
+// closers are what was opened, the first first.
+type closers []func(context.Context) error
+
+// add adds what is closed without a context.
+func (c *closers) add(closer func() error) {
+	*c = append(*c, func(context.Context) error { return closer() })
+}
+
+// close closes all of them, the last first.
+func (c closers) close(ctx context.Context) error {
+	var errs []error
+	for _, closer := range slices.Backward(c) {
+		errs = append(errs, closer(ctx))
+	}
+	return errors.Join(errs...)
+}
+
 // open opens the stores below the folders that the settings name.
-func open(s config.Settings, p session.Program) (*cli.Stores, error) {
+func open(s config.Settings, p session.Program) (_ *cli.Stores, err error) {
+	var opened closers
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, opened.close(context.Background()))
+		}
+	}()
 	if err := os.MkdirAll(s.CacheDir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the cache folder: %w", err)
 	}
@@ -78,36 +102,38 @@ func open(s config.Settings, p session.Program) (*cli.Stores, error) {
 	if err != nil {
 		return nil, err
 	}
+	opened.add(blobs.Close)
 	results, err := actiondisk.Open(filepath.Join(s.CacheDir, "results"))
 	if err != nil {
-		return nil, errors.Join(err, blobs.Close())
+		return nil, err
 	}
+	opened.add(results.Close)
 	project := digest.OfBytes([]byte(p.Path)).Short()
 	indexes := filepath.Join(s.CacheDir, "index")
 	if err := os.MkdirAll(indexes, 0o755); err != nil {
-		return nil, errors.Join(fmt.Errorf("make the cache folder: %w", err), blobs.Close(), results.Close())
+		return nil, fmt.Errorf("make the cache folder: %w", err)
 	}
 	sources, err := source.Open(source.Config{Store: blobs, Repository: p.Repository, IndexFile: filepath.Join(indexes, project), Lazy: true})
 	if err != nil {
-		return nil, errors.Join(err, blobs.Close(), results.Close())
+		return nil, err
 	}
+	opened = append(opened, sources.Close)
 	owner := sandbox.Owner()
 	inputs, err := checkout.Open(checkout.Config{Store: blobs, Dir: filepath.Join(s.CacheDir, "checkouts"), UID: owner, GID: owner})
 	if err != nil {
-		return nil, errors.Join(err, blobs.Close(), results.Close())
+		return nil, err
 	}
+	opened.add(inputs.Close)
 	steps, err := local.New(local.Config{
 		Store: blobs, Dir: filepath.Join(s.CacheDir, "work"), Isolation: isolation(s), Checkouts: inputs, Private: []string{p.Repository, s.StateDir},
 	})
 	if err != nil {
-		return nil, errors.Join(err, inputs.Close(), blobs.Close(), results.Close())
+		return nil, err
 	}
+	opened.add(steps.Close)
 	return &cli.Stores{
 		Blobs: blobs, Results: results, Sources: sources, Executor: steps,
-		History: files.Open(filepath.Join(s.StateDir, "projects", project)),
-		Close: func(ctx context.Context) error {
-			return errors.Join(steps.Close(), inputs.Close(), sources.Close(ctx), results.Close(), blobs.Close())
-		},
+		History: files.Open(filepath.Join(s.StateDir, "projects", project)), Close: opened.close,
 	}, nil
 }
 
