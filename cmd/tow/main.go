@@ -132,7 +132,7 @@ func open(s config.Settings, p session.Program) (_ *cli.Stores, err error) {
 	}
 	opened.add(steps.Close)
 	return &cli.Stores{
-		Blobs: blobs, Results: results, Sources: sources, Executor: steps,
+		Blobs: blobs, Results: results, Sources: sources, Executor: steps, Checkouts: inputs,
 		History: files.Open(filepath.Join(s.StateDir, "projects", project)), Close: opened.close,
 	}, nil
 }

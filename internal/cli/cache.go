@@ -89,11 +89,7 @@ func (a *App) cacheInfoCommand() *cobra.Command {
 // inform counts everything.
 func inform(ctx context.Context, s *Stores, cacheDir string) (i cacheInfo, err error) {
 	i.Folder = cacheDir
-	trees, err := openCheckouts(s.Blobs, cacheDir)
-	if err != nil {
-		return i, err
-	}
-	defer func() { err = errors.Join(err, trees.Close()) }()
+	trees := checkouts{s.Checkouts}
 	to := map[string]struct {
 		items *int
 		bytes *int64
@@ -152,11 +148,7 @@ then; the history of runs stays. A run that is under way elsewhere makes again w
 // clear drops everything, whoever uses it.
 func (a *App) clear(ctx context.Context, s *Stores, cacheDir string) (out cleared, err error) {
 	out.Folder = cacheDir
-	trees, err := openCheckouts(s.Blobs, cacheDir)
-	if err != nil {
-		return out, err
-	}
-	defer func() { err = errors.Join(err, trees.Close()) }()
+	trees := checkouts{s.Checkouts}
 	later := a.Now().Add(time.Hour) // than any use that is on record
 	out.Stores, err = collect.Run(ctx, everything(s, trees, cacheDir), collect.Request{MaxSize: -1, Since: later, Unneeded: later})
 	for _, o := range out.Stores {

@@ -151,11 +151,7 @@ func (a *App) collect(ctx context.Context, s *Stores, cacheDir string, r collect
 	if r.Unneeded, err = s.Blobs.Unneeded(); err != nil {
 		return out, err
 	}
-	trees, err := openCheckouts(s.Blobs, cacheDir)
-	if err != nil {
-		return out, err
-	}
-	defer func() { err = errors.Join(err, trees.Close()) }()
+	trees := checkouts{s.Checkouts}
 	out.Stores, err = collect.Run(ctx, everything(s, trees, cacheDir), r)
 	for _, o := range out.Stores {
 		out.Dropped.Add(o.Dropped)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -109,7 +108,7 @@ func (a *App) verify(ctx context.Context, s *Stores, folder string) (verified, e
 		Results: results.Checked, DamagedResults: results.Damaged, DanglingResults: results.Dangling,
 	}
 	if blobs.Damaged > 0 {
-		v.Checkouts, err = dropCheckouts(ctx, s.Blobs, folder)
+		v.Checkouts, err = dropCheckouts(ctx, checkouts{s.Checkouts})
 	}
 	return v, err
 }
@@ -186,11 +185,6 @@ func wholeTree(ctx context.Context, store cas.Store, d digest.Digest) (bool, err
 // checkouts makes a cas.Collector of the folders that were made from blobs.
 type checkouts struct{ *checkout.Checkouts }
 
-func openCheckouts(store cas.Store, cacheDir string) (checkouts, error) {
-	c, err := checkout.Open(checkout.Config{Store: store, Dir: filepath.Join(cacheDir, "checkouts"), UID: -1, GID: -1})
-	return checkouts{c}, err
-}
-
 // Items implements cas.Collector.
 func (c checkouts) Items(ctx context.Context) ([]cas.Item, error) {
 	entries, err := c.Entries(ctx)
@@ -208,12 +202,7 @@ func (c checkouts) Drop(ctx context.Context, name string, before time.Time) (boo
 }
 
 // dropCheckouts removes every checkout and tells how many there were. What a step makes that runs in one is no result: it is run again.
-func dropCheckouts(ctx context.Context, store cas.Store, cacheDir string) (n int, err error) {
-	c, err := openCheckouts(store, cacheDir)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
+func dropCheckouts(ctx context.Context, c checkouts) (n int, err error) {
 	items, err := c.Items(ctx)
 	if err == nil {
 		_, err = c.Collect(ctx, time.Now().Add(time.Hour))

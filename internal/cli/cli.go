@@ -19,6 +19,7 @@ import (
 
 	"github.com/towpath/towpath/internal/actioncache"
 	"github.com/towpath/towpath/internal/cas"
+	"github.com/towpath/towpath/internal/checkout"
 	"github.com/towpath/towpath/internal/config"
 	"github.com/towpath/towpath/internal/engine"
 	"github.com/towpath/towpath/internal/executor"
@@ -67,9 +68,10 @@ type Stores struct {
 		actioncache.Cache
 		ResultKeeper
 	}
-	Executor executor.Executor
-	Sources  *source.Snapshotter
-	History  history.Store
+	Executor  executor.Executor
+	Sources   *source.Snapshotter
+	Checkouts *checkout.Checkouts
+	History   history.Store
 	// Close releases all of them. It reports what could not be written.
 	Close func(context.Context) error
 }
