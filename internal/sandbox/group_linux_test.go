@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,9 +18,7 @@ func hierarchy(t *testing.T, files map[string]string) (above, own string) {
 	for _, dir := range []string{"", "own/"} {
 		all[dir+"cgroup.controllers"], all[dir+"cgroup.subtree_control"], all[dir+"cgroup.procs"] = "cpu memory pids io\n", "", ""
 	}
-	for name, content := range files {
-		all[name] = content
-	}
+	maps.Copy(all, files)
 	for name, content := range all {
 		path := filepath.Join(above, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -152,3 +152,27 @@ func TestLinksOfAnImage(t *testing.T) {
 		t.Errorf("%s has %v, and the file holds %q (%v, %v)", machine, entries, content, err, readErr)
 	}
 }
+
+// TestToolsInAnImage holds that a tool that was asked for is there where the image has nothing, and does not take the place of what it has.
+func TestToolsInAnImage(t *testing.T) {
+	nobody.Run(t)
+	f := newSandboxFixture(t)
+	for _, dir := range toolFolders(t) {
+		script := "#!/bin/sh\necho the machine"
+		install(t, dir, map[string]string{"one": script, "two": script})
+		links := map[string]string{strings.TrimPrefix(dir, "/") + "/one": "/bin/pwd"}
+		root := imageWith(t, f.store, links, "sh", "pwd")
+		for name, want := range map[string]string{"one": "/workspace\n", "two": "the machine\n"} {
+			if name == "one" && strings.HasPrefix(dir, "/tmp/") {
+				continue // the command has a folder of its own there, and the image has nothing in it
+			}
+			path := filepath.Join(dir, name)
+			var out strings.Builder
+			c := executor.Command{Args: []string{path}, Root: root, Tools: []executor.Tool{{Name: name, Path: path, Digest: digest.OfBytes([]byte(script))}}}
+			_, err := f.Execute(t.Context(), f.action(t, c), executor.Options{Stdout: &out})
+			if err != nil || out.String() != want {
+				t.Errorf("%s prints %q, %v, want %q", path, out.String(), err, want)
+			}
+		}
+	}
+}
