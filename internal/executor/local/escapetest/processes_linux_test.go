@@ -91,7 +91,7 @@ func processes() []attempt {
 		{name: "see processes of the machine", probe: each(func(pid int) error { return openOf(pid, "cmdline", "stat") }), args: numbers, says: absent},
 		{name: "read the environment of another step", probe: each(func(pid int) error { return openOf(pid, "environ") }), args: numbers, says: absent},
 		{name: "change the priority of processes of the machine", probe: each(func(pid int) error { return unix.Setpriority(unix.PRIO_PROCESS, pid, 19) }), args: numbers, says: none},
-		{name: "change the priority of all processes of the user", probe: func([]string) error { return unix.Setpriority(unix.PRIO_USER, 0, 5) }},
+		{name: "change the priority of all processes of the user", probe: func([]string) error { return unix.Setpriority(unix.PRIO_USER, 0, 5) }, says: denied},
 		{name: "change the limits of processes of the machine", probe: each(func(pid int) error {
 			return unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{}, nil)
 		}), args: numbers, says: none},
