@@ -171,7 +171,7 @@ func (c *Checkouts) refresh(d digest.Digest, u *use) bool {
 	var err error
 	if now := time.Now(); now.Sub(u.touched) < refreshAfter {
 		_, err = os.Lstat(u.path)
-	} else if err = stamp(u.path, now); err == nil {
+	} else if err = note(u.path, now); err == nil {
 		u.touched = now
 	}
 	if !errors.Is(err, fs.ErrNotExist) {

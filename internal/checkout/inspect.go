@@ -44,11 +44,21 @@ func (c *Checkouts) inspect(ctx context.Context, d digest.Digest, path string) (
 	}
 	if now := time.Now(); i.state.sound() && now.Sub(accessed(root)) > refreshAfter {
 		// Where that may not be, the tree is collected earlier than it might be.
-		if err := stamp(path, now); errors.Is(err, fs.ErrNotExist) {
+		if err := note(path, now); errors.Is(err, fs.ErrNotExist) {
 			return state{}, nil // it was collected meanwhile
 		}
 	}
 	return i.state, nil
+}
+
+// note puts on record that the tree at path is used now.
+func note(path string, now time.Time) error {
+	if err := stamp(path, now); err != nil {
+		return err
+	}
+	// The system finds the folder first and notes the use then. It counts only if the folder has not been taken away in between.
+	_, err := os.Lstat(path)
+	return err
 }
 
 type inspector struct {
