@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -27,6 +28,8 @@ import (
 const (
 	// attemptVariable names the attempt that a process of a step is to make.
 	attemptVariable = "TOWPATH_ESCAPE"
+	// testVariable tells the processes of this test from those of another that is run at the same time.
+	testVariable = "TOWPATH_ESCAPE_TEST"
 	// nestedVariable tells a process that it is in the namespaces that its attempt asks for.
 	nestedVariable = "TOWPATH_ESCAPE_NESTED"
 )
@@ -180,10 +183,15 @@ func (a attempt) judge(t *testing.T, o outcome) {
 	}
 }
 
+// thisTest is the value of testVariable.
+func thisTest() string { return strconv.Itoa(os.Getpid()) }
+
 // make runs the step of an attempt.
 func (m *machine) make(t *testing.T, a attempt) outcome {
 	t.Helper()
-	c := executor.Command{Args: []string{"./probe"}, Outputs: a.outputs, Env: []executor.EnvVar{{Name: attemptVariable, Value: a.name}}}
+	c := executor.Command{Args: []string{"./probe"}, Outputs: a.outputs, Env: []executor.EnvVar{
+		{Name: attemptVariable, Value: a.name}, {Name: testVariable, Value: thisTest()},
+	}}
 	if a.tool {
 		c.Tools = []executor.Tool{{Name: "tool", Path: m.tool, Digest: digest.OfBytes([]byte("tool"))}}
 	}

@@ -235,7 +235,7 @@ func leftovers() []attempt {
 			for _, v := range os.Environ() {
 				name, _, _ := strings.Cut(v, "=")
 				switch name {
-				case attemptVariable, "PATH", "HOME", "TMPDIR", "LANG", "TZ", "SOURCE_DATE_EPOCH":
+				case attemptVariable, testVariable, "PATH", "HOME", "TMPDIR", "LANG", "TZ", "SOURCE_DATE_EPOCH":
 				default:
 					return nil
 				}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -296,7 +297,7 @@ func (m *machine) addNeighbour(t *testing.T) {
 	t.Helper()
 	script := `for d in . /tmp "$HOME" /dev/shm; do echo "$NEIGHBOUR" >$d/neighbour; chmod 666 $d/neighbour; done; echo ready; exec sleep 2000000`
 	a, err := executor.NewAction(executor.Command{
-		Args: []string{"sh", "-c", script}, Env: []executor.EnvVar{{Name: "NEIGHBOUR", Value: secret}},
+		Args: []string{"sh", "-c", script}, Env: []executor.EnvVar{{Name: "NEIGHBOUR", Value: secret}, {Name: testVariable, Value: thisTest()}},
 	}, m.inputs, executor.Platform(local.Sandbox))
 	if err != nil {
 		t.Fatal(err)
@@ -320,7 +321,7 @@ func (m *machine) addNeighbour(t *testing.T) {
 	}
 	for m.neighbour == 0 { // until the shell is the command that it executes
 		for _, pid := range allProcesses(t) {
-			if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)); err == nil && strings.Contains(string(b), "NEIGHBOUR="+secret) {
+			if has(pid, "NEIGHBOUR="+secret) {
 				m.neighbour = pid
 			}
 		}
@@ -425,12 +426,21 @@ func (m *machine) compare(t *testing.T, before, after map[string]string) {
 	}
 }
 
+// has tells whether a process is of a step of this test and has a variable.
+func has(pid int, variable string) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		return false
+	}
+	all := strings.Split(string(b), "\x00")
+	return slices.Contains(all, variable) && slices.Contains(all, testVariable+"="+thisTest())
+}
+
 // nothingRuns looks for processes of an attempt.
 func (m *machine) nothingRuns(t *testing.T, name string) {
 	t.Helper()
 	for _, pid := range allProcesses(t) {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		if err == nil && strings.Contains("\x00"+string(b), "\x00"+attemptVariable+"="+name+"\x00") {
+		if has(pid, attemptVariable+"="+name) {
 			t.Errorf("process %d of the step is still there", pid)
 		}
 	}
