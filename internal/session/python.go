@@ -4,16 +4,22 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
 // minimumPython is the oldest Python that the SDK runs on.
 const minimumPython = 11
+
+// textBusyTries bounds how often an interpreter is started that is "busy": one that was written a moment ago, and that a process between fork and
+// exec holds open for writing, which takes less time than any of the tries.
+const textBusyTries = 100
 
 // askPython is run by a candidate to tell what it really is.
 const askPython = `import json, os, sys
@@ -34,24 +40,19 @@ func (c Config) findPython(ctx context.Context, p Program) (runtimeInfo, error) 
 			Hint: "install Python 3.11 or later, or name an interpreter with TOW_PYTHON or `python` in towpath.toml",
 		}
 	}
-	cmd := exec.CommandContext(ctx, candidate, "-I", "-S", "-c", askPython)
-	cmd.Dir = p.Root
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.WaitDelay = time.Second // what it started may hold its output open
-	runErr := cmd.Run()
+	stdout, stderr, runErr := ask(ctx, candidate, p.Root)
 	var real, implementation string
 	var version [3]int
 	answer := []any{&real, &implementation, &version}
 	if runErr == nil {
-		runErr = json.Unmarshal(stdout.Bytes(), &answer)
+		runErr = json.Unmarshal(stdout, &answer)
 	}
 	if runErr != nil {
 		if ctx.Err() != nil {
 			return runtimeInfo{}, context.Cause(ctx)
 		}
 		return runtimeInfo{}, &Error{
-			Text: fmt.Sprintf("%s, the interpreter of %s, does not work: %v", candidate, p.Name(), runErr), Trace: strings.TrimSpace(stderr.String()),
+			Text: fmt.Sprintf("%s, the interpreter of %s, does not work: %v", candidate, p.Name(), runErr), Trace: strings.TrimSpace(string(stderr)),
 			Hint: "name another one with TOW_PYTHON or `python` in towpath.toml",
 		}
 	}
@@ -84,6 +85,19 @@ func (c Config) findPython(ctx context.Context, p Program) (runtimeInfo, error) 
 		}
 		if filepath.Dir(at) == at {
 			return r, nil
+		}
+	}
+}
+
+// ask has a candidate tell what it is, and returns what it prints.
+func ask(ctx context.Context, candidate, dir string) (stdout, stderr []byte, err error) {
+	for try := 1; ; try++ {
+		var out, errs bytes.Buffer
+		cmd := exec.CommandContext(ctx, candidate, "-I", "-S", "-c", askPython)
+		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &errs
+		cmd.WaitDelay = time.Second // what it started may hold its output open
+		if err := cmd.Run(); try == textBusyTries || !errors.Is(err, syscall.ETXTBSY) {
+			return out.Bytes(), errs.Bytes(), err
 		}
 	}
 }

@@ -348,3 +348,21 @@ func TestManyUnpackTheSDKAtOnce(t *testing.T) {
 		t.Errorf("%d folders are left: %v, %v", len(list), list, err)
 	}
 }
+
+// An interpreter that was written a moment ago is no error, though processes that are being started at the same time hold it open for an instant.
+func TestInterpretersThatAreWrittenWhileProcessesStart(t *testing.T) {
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 15 {
+				path := filepath.Join(t.TempDir(), "python3")
+				if err := os.WriteFile(path, []byte("#!/bin/sh\necho '[]'\n"), 0o755); err != nil {
+					t.Error(err)
+				} else if _, _, err := ask(t.Context(), path, "/"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
