@@ -43,11 +43,14 @@ type helper struct {
 	socket   *socket
 	machine  machine
 	spawners chan spawnJob
+	// networked is for commands in the machine's network: who has left that cannot go back.
+	networked chan spawnJob
 
 	mu        sync.Mutex
 	running   map[uint64]*running
 	templates map[string]*template
-	uses      uint64 // of templates
+	uses      uint64     // of templates
+	networks  []*network // that nobody uses
 }
 
 // machine is what the helper has learned about where it is.
@@ -74,12 +77,13 @@ func helperMain() error {
 	if err != nil {
 		return fmt.Errorf("open the socket: %w", err)
 	}
-	h := &helper{socket: s, spawners: make(chan spawnJob), running: map[uint64]*running{}, templates: map[string]*template{}}
+	h := &helper{socket: s, spawners: make(chan spawnJob), networked: make(chan spawnJob), running: map[uint64]*running{}, templates: map[string]*template{}}
 	if err := h.prepare(); err != nil {
 		return h.giveUp("prepare the helper of the sandbox", err)
 	}
 	for range runtime.GOMAXPROCS(0) {
 		go spawner(h.spawners)
+		go spawner(h.networked)
 	}
 	return h.serve()
 }
@@ -231,8 +235,17 @@ func (h *helper) execute(r *request, fds []int, running *running) (answer reply,
 		m.close()
 		return reply{Failure: failureOf("", err)}, -1
 	}
+	var n *network
+	if !r.Spec.Network {
+		if n, err = h.takeNetwork(); err != nil {
+			closeAll(fds)
+			m.close()
+			return reply{Failure: failureOf("", err)}, -1
+		}
+		defer h.giveNetwork(n)
+	}
 	p := h.machine.prepare(r, m, fds)
-	pid, err := h.spawn(t, p)
+	pid, err := h.spawn(t, n, p)
 	closeAll(fds)
 	_ = unix.Close(m.home)
 	_ = unix.Close(m.tmp)

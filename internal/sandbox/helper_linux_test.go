@@ -122,6 +122,7 @@ func TestRefused(t *testing.T) {
 		{&SetupError{"make an overlay", unix.ENODEV}, true},
 		{&SetupError{"bind /usr", unix.ENOSYS}, true},
 		{&SetupError{helperOp, unix.ENOSPC}, true},
+		{&SetupError{networkOp, unix.ENOSPC}, true},
 		{&SetupError{initOp, unix.ENOSPC}, true},
 		{rootAlone(), true},
 		{fmt.Errorf("%w: %w", errHelperDied, &SetupError{"set the host name", unix.EPERM}), true},

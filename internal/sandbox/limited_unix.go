@@ -172,7 +172,7 @@ type resourceLimit struct {
 // ofProcesses returns those limits that the system holds for each process by that name.
 func (l Limits) ofProcesses() []resourceLimit {
 	var out []resourceLimit
-	for _, r := range []resourceLimit{{unix.RLIMIT_FSIZE, l.FileBytes}, {unix.RLIMIT_AS, l.MemoryBytes}, {unix.RLIMIT_NPROC, l.Processes}} {
+	for _, r := range []resourceLimit{{unix.RLIMIT_AS, l.MemoryBytes}, {unix.RLIMIT_NPROC, l.Processes}} {
 		if r.max > 0 {
 			out = append(out, r)
 		}

@@ -25,7 +25,7 @@ func isRefusal(err error) bool {
 		}
 	}
 	var setup *SetupError
-	return errors.Is(err, unix.ENOSPC) && errors.As(err, &setup) && slices.Contains([]string{helperOp, templateOp, initOp}, setup.Op)
+	return errors.Is(err, unix.ENOSPC) && errors.As(err, &setup) && slices.Contains([]string{helperOp, templateOp, networkOp, initOp}, setup.Op)
 }
 
 // refused finds out why the machine does not let a sandbox be made. Other errors it returns as they are.

@@ -71,8 +71,8 @@ type Spec struct {
 
 // Limits are what the system holds for each process, or for all processes of a user.
 type Limits struct {
-	// FileBytes is how large a file may get, and MemoryBytes how large the memory of a process.
-	FileBytes, MemoryBytes int64
+	// MemoryBytes is how large the memory of a process may get.
+	MemoryBytes int64
 	// Processes is how many processes the user of the sandbox may have.
 	Processes int64
 	// CPUs is how many processors a process may run on.

@@ -50,6 +50,7 @@ type answer struct {
 const (
 	helperOp   = "start the helper of the sandbox"
 	templateOp = "make a mount namespace"
+	networkOp  = "make a network"
 	initOp     = "start the sandbox"
 )
 

@@ -83,10 +83,6 @@ func (m machine) prepare(r *request, mounts mounts, fds []int) *program {
 	s := r.Spec
 	p := &program{init: &child{}, flags: unix.CLONE_VM | namespaces | uintptr(unix.SIGCHLD)}
 	p.keep(append(mounts.fds(), fds...))
-	if !s.Network {
-		p.flags |= unix.CLONE_NEWNET
-		p.loopback()
-	}
 	p.mount(mounts)
 	p.setUp(
 		do("set the umask", unix.SYS_UMASK, 0o022),
@@ -126,21 +122,6 @@ func (p *program) keep(fds []int) {
 		}
 		next = max(next, fd+1)
 	}
-}
-
-func (p *program) loopback() {
-	type ifreq struct {
-		name  [16]byte
-		flags uint16
-		_     [22]byte
-	}
-	lo := &ifreq{flags: unix.IFF_UP}
-	copy(lo.name[:], "lo")
-	p.setUp(
-		keeping(do("make a socket", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)),
-		using(do("start the loopback interface", unix.SYS_IOCTL, 0, unix.SIOCSIFFLAGS, place(p, lo))),
-		using(do("close a socket", unix.SYS_CLOSE, 0)),
-	)
 }
 
 func (p *program) mount(m mounts) {
@@ -280,6 +261,7 @@ func (m machine) limit(p *program, l Limits) {
 // spawnJob asks a spawner to start the init of a command in a template.
 type spawnJob struct {
 	template *template
+	network  *network // nil for that of the machine
 	program  *program
 	result   chan spawned
 }
@@ -290,15 +272,19 @@ type spawned struct {
 }
 
 // spawn starts the init and returns its number.
-func (h *helper) spawn(t *template, p *program) (int, error) {
+func (h *helper) spawn(t *template, n *network, p *program) (int, error) {
 	stacks, err := unix.Mmap(-1, 0, stackSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_STACK)
 	if err != nil {
 		return 0, fmt.Errorf("make a stack: %w", err)
 	}
 	p.stacks = stacks
 	p.init.stack = top(stacks[:stackSize/2])
-	job := spawnJob{t, p, make(chan spawned)}
-	h.spawners <- job
+	job := spawnJob{t, n, p, make(chan spawned)}
+	if n == nil {
+		h.networked <- job
+	} else {
+		h.spawners <- job
+	}
 	s := <-job.result
 	if s.err != nil {
 		p.free()
@@ -325,6 +311,12 @@ func spawner(jobs <-chan spawnJob) {
 				continue
 			}
 			at = job.template
+		}
+		if job.network != nil {
+			if err := unix.Setns(job.network.fd, unix.CLONE_NEWNET); err != nil {
+				job.result <- spawned{err: fmt.Errorf("enter the network: %w", err)}
+				continue
+			}
 		}
 		pid, errno := cloneInit(job.program.flags, top(job.program.stacks), job.program.init)
 		if errno != 0 {
