@@ -8,7 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/towpath/towpath/internal/config"
 	"github.com/towpath/towpath/internal/engine"
+	"github.com/towpath/towpath/internal/plan"
 	"github.com/towpath/towpath/internal/ui"
 )
 
@@ -55,7 +57,7 @@ Exit codes: 0 all went well, 1 a stage failed, 2 the pipeline or the command is 
 	}
 	f := c.Flags()
 	f.StringArrayVarP(&o.params, "param", "P", nil, "give a parameter its value, as `name=value`")
-	f.IntVarP(&o.jobs, "jobs", "j", 0, "how many stages, and how many steps, run at once (default: the number of CPUs)")
+	f.IntVarP(&o.jobs, "jobs", "j", 0, "how many steps run at once (default: the number of CPUs)")
 	f.BoolVar(&o.noCache, "no-cache", false, "run everything again, also what has a result")
 	f.BoolVar(&o.watch, "watch", false, "run again whenever a file that matters is saved, until Ctrl-C")
 	f.BoolVar(&o.shellOnFailure, "shell-on-failure", false, "open a shell in the sandbox of the step that failed; needs a terminal")
@@ -107,7 +109,21 @@ func (a *App) runOnce(ctx context.Context, w *workplace, o runOptions) (engine.R
 		return engine.Result{}, &usageError{text: err.Error()}
 	}
 	result, err := a.engine(w).Run(ctx, request, out)
+	if len(o.targets) == 0 {
+		err = wrongTargets(w.settings, err)
+	}
 	return result, errors.Join(err, out.Close())
+}
+
+// wrongTargets adds to an error about a stage that the settings name and that is not there where they do.
+func wrongTargets(s config.Settings, err error) error {
+	use, ok := errors.AsType[*plan.UsageError](err)
+	if !ok || !s.Given("targets") || !strings.HasPrefix(use.Text, "there is no stage ") {
+		return err
+	}
+	wrong := s.Wrong("targets", use.Text)
+	wrong.Hint = use.Hint
+	return wrong
 }
 
 // request is what the flags, and the settings where there are none, ask for.

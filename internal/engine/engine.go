@@ -45,7 +45,7 @@ type Config struct {
 	// Session is used with Handler and Output set by the engine.
 	Session session.Config
 	Program session.Program
-	// Jobs is how many stages, and how many steps, run at once.
+	// Jobs is how many steps run at once. Two more stages are called at once, unless it is 1.
 	Jobs int
 	// Now is the clock.
 	Now func() time.Time

@@ -114,10 +114,19 @@ type run struct {
 // many at once each turn takes several answers.
 const maxProbes = 32
 
+// callsAtOnce is how many stages are called at once where so many steps may run. Most of them wait for steps: two more have the next steps ready when
+// there is a place for them. One that is asked for is one.
+func callsAtOnce(jobs int) int {
+	if jobs == 1 {
+		return 1
+	}
+	return jobs + 2
+}
+
 func newRun(e *Engine, q Request, p *prepared, ops *operations, rec *recorder) *run {
 	r := &run{
 		e: e, q: q, p: p, ops: ops, rec: rec, began: e.c.Now(),
-		sched:   sched.New(sched.Config{Slots: e.c.Jobs, Probes: maxProbes}),
+		sched:   sched.New(sched.Config{Slots: callsAtOnce(e.c.Jobs), Probes: maxProbes}),
 		byStage: make(map[*plan.Stage]*node, len(p.stages)), answers: make(chan answer, maxProbes),
 		present: newPresence(e.c.Store), counts: map[event.Outcome]int{}, remember: map[string]LastCall{},
 		mending: keyed{m: map[digest.Digest]*lock{}}, settled: make(map[*node]map[string]json.RawMessage, len(p.stages)),

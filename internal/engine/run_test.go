@@ -403,3 +403,11 @@ func TestWrongAnswersAreFailures(t *testing.T) {
 		}
 	}
 }
+
+func TestCallsAtOnce(t *testing.T) {
+	for jobs, want := range map[int]int{1: 1, 2: 4, 16: 18} {
+		if got := callsAtOnce(jobs); got != want {
+			t.Errorf("with %d jobs %d stages are called at once, want %d", jobs, got, want)
+		}
+	}
+}
