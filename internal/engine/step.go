@@ -65,7 +65,7 @@ func (o *operations) action(ctx context.Context, c *calling, p protocol.StepRunP
 	for _, a := range p.Args {
 		size += len(a) + 1
 	}
-	command := executor.Command{Args: p.Args, Cwd: p.Cwd, Outputs: p.Outputs, Network: p.Network}
+	command := executor.Command{Args: p.Args, Cwd: p.Cwd, Outputs: p.Outputs, Network: p.Network, Limits: limits(p.Limits)}
 	if p.Root != nil {
 		d, err := parseDigest(p.Root.Digest)
 		if err != nil {
@@ -185,7 +185,7 @@ func (s *step) execute(ctx context.Context) (any, error) {
 	s.o.warnOfGaps()
 	s.started(reasons)
 	stdout, stderr := s.capture(ctx, "stdout"), s.capture(ctx, "stderr")
-	res, err := s.o.e.c.Executor.Execute(ctx, s.action, executor.Options{Stdout: stdout, Stderr: stderr, Limits: limits(s.p.Limits), Accept: s.p.OK.Accepts})
+	res, err := s.o.e.c.Executor.Execute(ctx, s.action, executor.Options{Stdout: stdout, Stderr: stderr, Accept: s.p.OK.Accepts})
 	outDigest, outErr := stdout.finish()
 	errDigest, errErr := stderr.finish()
 	err = errors.Join(err, outErr, errErr)
@@ -249,7 +249,7 @@ func (s *step) failed(res executor.Result) *protocol.Error {
 	how, hint := fmt.Sprintf("ended with exit code %d", res.ExitCode), ""
 	switch {
 	case res.Exceeded != "":
-		how, hint = exceeded(res.Exceeded, limits(s.p.Limits)), "the stage sets this limit where it runs the step"
+		how, hint = exceeded(res.Exceeded, s.action.Limits), "the stage sets this limit where it runs the step"
 	case res.Signal != "":
 		how = "ended with signal " + res.Signal
 	}

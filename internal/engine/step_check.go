@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/towpath/towpath/internal/cas"
 	"github.com/towpath/towpath/internal/event"
@@ -46,7 +47,7 @@ func limits(l *protocol.StepLimits) executor.Limits {
 	return executor.Limits{CPUs: l.CPUs, MemoryBytes: l.Memory, PIDs: l.PIDs, OutputBytes: l.Output}
 }
 
-// exceeded says which limit ended a command.
+// exceeded says which limit a command has met.
 func exceeded(limit string, l executor.Limits) string {
 	switch limit {
 	case "memory":
@@ -59,15 +60,24 @@ func exceeded(limit string, l executor.Limits) string {
 	return "exceeded its limit of " + limit
 }
 
-// inBytes writes a size as a person would set it: `512 MiB`, `1.5 GiB`.
+// inBytes writes a size as a person would set it: `512 MiB`, `1.5 GiB`, `10 MB`. It is exact.
 func inBytes(n int64) string {
-	units := []string{"KiB", "MiB", "GiB", "TiB"}
+	binary, decimal := inUnits(n, 1024, "KiB", "MiB", "GiB", "TiB"), inUnits(n, 1000, "kB", "MB", "GB", "TB")
+	number := func(text string) string { number, _, _ := strings.Cut(text, " "); return number }
+	if len(number(decimal)) < len(number(binary)) {
+		return decimal
+	}
+	return binary
+}
+
+// inUnits writes a size in the largest of those units that it reaches, each of which is step times the one before.
+func inUnits(n int64, step float64, units ...string) string {
 	value, unit := float64(n), "bytes"
 	for _, u := range units {
-		if value < 1024 {
+		if value < step {
 			break
 		}
-		value, unit = value/1024, u
+		value, unit = value/step, u
 	}
 	return strconv.FormatFloat(value, 'f', -1, 64) + " " + unit
 }

@@ -39,6 +39,7 @@ func difference(ctx context.Context, store cas.Store, was, is executor.Action) [
 	if was.Root != is.Root {
 		out = append(out, changed(event.ReasonPlatform, "root", "the image that it runs in", orNone(was.Root), orNone(is.Root)))
 	}
+	out = append(out, limitChanges(was.Limits, is.Limits)...)
 	out = append(out, toolChanges(was.Tools, is.Tools)...)
 	return append(out, platform(was.Platform, is.Platform)...)
 }
@@ -205,6 +206,34 @@ func network(now bool) event.Reason {
 	return event.Reason{Kind: event.ReasonNetwork, Before: "host", After: "none", Text: "it may not use the network any more"}
 }
 
+// limitChanges compares what two commands may use.
+func limitChanges(was, is executor.Limits) []event.Reason {
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	var out []event.Reason
+	for _, l := range []struct{ name, before, after string }{
+		{"cpus", strconv.FormatFloat(was.CPUs, 'f', -1, 64), strconv.FormatFloat(is.CPUs, 'f', -1, 64)},
+		{"memory", inBytes(was.MemoryBytes), inBytes(is.MemoryBytes)},
+		{"pids", number(was.PIDs), number(is.PIDs)},
+		{"output", inBytes(was.OutputBytes), inBytes(is.OutputBytes)},
+	} {
+		before, after := orUnlimited(l.before), orUnlimited(l.after)
+		if before != after {
+			r := changed(event.ReasonPlatform, l.name, "", before, after)
+			r.Text = fmt.Sprintf("the limit %s changed from %s to %s", l.name, before, after)
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// orUnlimited is how a limit is written.
+func orUnlimited(limit string) string {
+	if limit == "0" || limit == inBytes(0) {
+		return "none"
+	}
+	return limit
+}
+
 // toolChanges compares the programs of the machine that two commands may run.
 func toolChanges(was, is []executor.Tool) []event.Reason {
 	find := func(list []executor.Tool, name string) (executor.Tool, bool) {
@@ -248,7 +277,7 @@ func platform(was, is []executor.Property) []event.Reason {
 		return ""
 	}
 	told := func(name string) bool {
-		return name == executor.NetworkProperty || name == executor.RootProperty || strings.HasPrefix(name, executor.ToolPrefix)
+		return slices.Contains([]string{executor.NetworkProperty, executor.RootProperty, executor.LimitsProperty}, name) || strings.HasPrefix(name, executor.ToolPrefix)
 	}
 	var names []string
 	for _, p := range slices.Concat(was, is) {

@@ -259,12 +259,15 @@ func TestTheMachineIsCompared(t *testing.T) {
 	}
 	was := build("workspace", executor.Command{
 		Outputs: []string{"a", "b"}, Network: true, Tools: []executor.Tool{{Name: "cc", Path: "/opt/cc", Digest: one}, {Name: "ld", Path: "/opt/ld", Digest: one}},
+		Limits: executor.Limits{MemoryBytes: 64 << 20, PIDs: 7},
 	})
 	is := build("sandbox", executor.Command{
 		Outputs: []string{"b", "c"}, Root: one, Tools: []executor.Tool{{Name: "cc", Path: "/opt/cc", Digest: two}, {Name: "go", Path: "/opt/go", Digest: one}},
+		Limits: executor.Limits{MemoryBytes: 900_000_000, PIDs: 7, CPUs: 0.5},
 	})
 	got := texts(difference(t.Context(), b.store, was, is))
 	want := "output c is new; output a is gone; it may not use the network any more; the image that it runs in changed from none to " + one.String()[:maxShown] + "…; " +
+		"the limit cpus changed from none to 0.5; the limit memory changed from 64 MiB to 900 MB; " +
 		"the tool cc changed (digest " + one.Short() + "… -> " + two.Short() + "…); the tool go is new; the tool ld is gone; isolation changed from workspace to sandbox"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -284,6 +287,13 @@ func TestLimitsThatNobodyCanMeanAreRefused(t *testing.T) {
 
 func TestALimitThatWasExceededIsNamed(t *testing.T) {
 	l := limits(&protocol.StepLimits{Memory: 512 << 20, PIDs: 64, Output: 3 << 29})
+	for n, want := range map[int64]string{
+		1: "1 bytes", 1000: "1 kB", 1023: "1023 bytes", 1024: "1 KiB", 1_000_000: "1 MB", 2_500_000: "2.5 MB", 64 << 20: "64 MiB", 10_000_000_000: "10 GB", 1 << 40: "1 TiB",
+	} {
+		if got := inBytes(n); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
 	for limit, want := range map[string]string{
 		"memory": "needed more than the 512 MiB of memory that it may have",
 		"pids":   "started more than the 64 processes and threads that it may have at once",

@@ -73,7 +73,7 @@ const (
 	ReasonFolder    ReasonKind = "folder"    // the folder in which the command starts changed
 	ReasonOutput    ReasonKind = "output"    // a declared output changed
 	ReasonNetwork   ReasonKind = "network"   // whether the network may be used changed
-	ReasonPlatform  ReasonKind = "platform"  // the isolation, the image or the kind of machine changed
+	ReasonPlatform  ReasonKind = "platform"  // the isolation, the image, a limit or the kind of machine changed
 	ReasonResult    ReasonKind = "result"    // there was a result, and it cannot be used
 	ReasonEffect    ReasonKind = "effect"    // effects always run
 	ReasonNoCache   ReasonKind = "no-cache"  // the cache is not to be used

@@ -34,6 +34,8 @@ const (
 	NetworkProperty = "towpath-network"
 	// RootProperty holds Command.Root where that is set.
 	RootProperty = "towpath-root"
+	// LimitsProperty holds Command.Limits where there are some.
+	LimitsProperty = "towpath-limits"
 	// ToolPrefix begins the properties of Command.Tools; the name of the tool follows.
 	ToolPrefix = "towpath-tool:"
 )
@@ -61,6 +63,8 @@ type Command struct {
 	Root digest.Digest
 	// Tools are the programs of the machine that the command may run besides those of the toolchain.
 	Tools []Tool
+	// Limits bound what the command may use.
+	Limits Limits
 }
 
 // Action is a command with everything that its result depends on. NewAction makes them.
@@ -119,7 +123,7 @@ func NewAction(c Command, inputRoot digest.Digest, platform []Property) (Action,
 	}
 	a := Action{InputRoot: inputRoot, Platform: slices.Clone(platform)}
 	a.Args = slices.Clone(c.Args)
-	a.Cwd, a.Network, a.Root = c.Cwd, c.Network, c.Root
+	a.Cwd, a.Network, a.Root, a.Limits = c.Cwd, c.Network, c.Root, c.Limits
 	a.Tools = slices.Clone(c.Tools)
 	slices.SortFunc(a.Tools, compareTools)
 	a.Tools = slices.Compact(a.Tools)
@@ -160,6 +164,9 @@ func (c Command) properties() []Property {
 	if !c.Root.IsZero() {
 		out = append(out, Property{RootProperty, c.Root.String()})
 	}
+	if text := c.Limits.String(); text != "" {
+		out = append(out, Property{LimitsProperty, text})
+	}
 	for _, t := range c.Tools {
 		out = append(out, Property{ToolPrefix + t.Name, t.Path + " " + t.Digest.String()})
 	}
@@ -196,7 +203,7 @@ func (c Command) check() error {
 			return &InvalidError{"outputs", err.Error()}
 		}
 	}
-	return nil
+	return c.Limits.check()
 }
 
 // cleanOutput takes away what means nothing: "./dist/" is "dist".

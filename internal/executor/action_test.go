@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -75,6 +76,8 @@ func TestNewActionRefuses(t *testing.T) {
 		{"an absolute output", func(c *executor.Command) { c.Outputs = []string{"/x"} }, "outputs"},
 		{"an output that leaves", func(c *executor.Command) { c.Outputs = []string{"a/../../x"} }, "outputs"},
 		{"an empty output", func(c *executor.Command) { c.Outputs = []string{""} }, "outputs"},
+		{"a limit below 0", func(c *executor.Command) { c.Limits.MemoryBytes = -1 }, "limits"},
+		{"a limit that is no number", func(c *executor.Command) { c.Limits.CPUs = math.NaN() }, "limits"},
 		{"a glob that is none", func(c *executor.Command) { c.Outputs = []string{"a[b"} }, "outputs"},
 	}
 	for _, test := range tests {
@@ -154,6 +157,10 @@ func TestDigestIsCanonical(t *testing.T) {
 		for _, n := range rapid.SliceOfDistinct(name, rapid.ID[string]).Draw(t, "tools") {
 			c.Tools = append(c.Tools, executor.Tool{Name: n, Path: "/opt/a b/" + n, Digest: digest.OfBytes([]byte(n))})
 		}
+		c.Limits = executor.Limits{
+			CPUs: rapid.Float64Range(0, 1e9).Draw(t, "cpus"), MemoryBytes: rapid.Int64Min(0).Draw(t, "memory"),
+			PIDs: rapid.Int64Range(0, 3).Draw(t, "pids"), OutputBytes: rapid.Int64Range(0, 3).Draw(t, "output"),
+		}
 		want := digestOf(c)
 		whole, err := executor.NewAction(c, digest.Empty(), executor.Platform("x"))
 		if err != nil {
@@ -178,6 +185,10 @@ func TestDigestIsCanonical(t *testing.T) {
 			func(c *executor.Command) { c.Outputs = append(slices.Clone(c.Outputs), "new") },
 			func(c *executor.Command) { c.Cwd += "x" },
 			func(c *executor.Command) { c.Network = !c.Network },
+			func(c *executor.Command) { c.Limits.CPUs = c.Limits.CPUs/2 + 0.5e9 + 1 },
+			func(c *executor.Command) { c.Limits.MemoryBytes ^= 1 },
+			func(c *executor.Command) { c.Limits.PIDs++ },
+			func(c *executor.Command) { c.Limits.OutputBytes++ },
 			func(c *executor.Command) { c.Root = digest.OfBytes([]byte("another root")) },
 			func(c *executor.Command) {
 				c.Tools = append(slices.Clone(c.Tools), executor.Tool{Name: "new", Path: "/new", Digest: digest.Empty()})
@@ -207,6 +218,27 @@ func TestErrorsSayWhatToLookAt(t *testing.T) {
 	for _, test := range tests {
 		if got := test.err.Error(); got != test.want {
 			t.Errorf("it says %q, want %q", got, test.want)
+		}
+	}
+}
+
+// TestLimitsAreNamedOnlyWhereTheyAre holds that a command without limits has the key that it had before there were any.
+func TestLimitsAreNamedOnlyWhereTheyAre(t *testing.T) {
+	for want, l := range map[string]executor.Limits{
+		"":       {},
+		"pids=3": {PIDs: 3},
+		"cpus=1.5 memory=1048576 output=10 pids=3": {CPUs: 1.5, MemoryBytes: 1 << 20, OutputBytes: 10, PIDs: 3},
+	} {
+		a, err := executor.NewAction(executor.Command{Args: []string{"x"}, Limits: l}, digest.Empty(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var platform []executor.Property
+		if want != "" {
+			platform = []executor.Property{{Name: executor.LimitsProperty, Value: want}}
+		}
+		if !slices.Equal(a.Platform, platform) {
+			t.Errorf("%+v: the platform is %v, want %v", l, a.Platform, platform)
 		}
 	}
 }

@@ -60,6 +60,8 @@ func (c *Command) take(name, value string) (known bool, err error) {
 		c.Network = true
 	case name == RootProperty:
 		c.Root, err = digest.Parse(value)
+	case name == LimitsProperty:
+		c.Limits, err = parseLimits(value)
 	case strings.HasPrefix(name, ToolPrefix):
 		t := Tool{Name: strings.TrimPrefix(name, ToolPrefix)}
 		end := strings.LastIndexByte(value, ' ')

@@ -10,7 +10,7 @@ import (
 
 // InvalidError reports an action that cannot be run as it is.
 type InvalidError struct {
-	// Field is the part of the action: "args", "env", "cwd", "outputs", "input root", "platform".
+	// Field is the part of the action: "args", "env", "cwd", "outputs", "limits", "input root", "platform".
 	Field string
 	// Reason says what is wrong and quotes it.
 	Reason string

@@ -44,9 +44,10 @@ import (
 //   - there is no network but a loopback interface of its own, unless Command.Network is set;
 //   - Command.Root takes the place of the toolchain, and cannot be changed by the command. Any other executor refuses an action that has one;
 //   - Command.Tools can be run from where they are on the machine;
-//   - Options.Limits are held. Where the machine does not let CPUs, MemoryBytes and PIDs be held for all processes together they are
-//     held for each, and Gaps says so. OutputBytes is always held as it is defined. A command that failed and met a limit has that in
-//     Result.Exceeded.
+//   - Command.Limits are held. Where the machine lets CPUs, MemoryBytes and PIDs be held for all processes together, a command that has met
+//     one of the latter two has that in Result.Exceeded, also where it went on and ended well. Where not, they are held for each process, which
+//     has to deal with that itself, and Gaps says so. OutputBytes is always held as it is defined: who prints more is killed, and outputs
+//     that take more are not stored.
 //
 // Where it is another, limits are held as far as Gaps does not say otherwise.
 //
@@ -109,23 +110,10 @@ type Gap struct {
 	Weak bool
 }
 
-// Limits bound what a command may use; zero is no limit. They do not change what a command that keeps within them makes, and so
-// they are not part of its action.
-type Limits struct {
-	// CPUs is how many processors' worth of time it may use.
-	CPUs float64
-	// MemoryBytes is how much memory it and all that it starts may use together.
-	MemoryBytes int64
-	// PIDs is how many processes and threads it may have at once.
-	PIDs int64
-	// OutputBytes is how much it may print, and how large its outputs may be, together.
-	OutputBytes int64
-}
-
 // Sheller is implemented by executors that can show a person what the command of an action sees.
 type Sheller interface {
 	// Shell runs args interactively where the command of a would run: with its root, its inputs, its variables, in its working
-	// folder, and returns the exit code. Empty args stand for a shell. What is changed is gone when it returns.
+	// folder, within its limits except for the one of outputs, and returns the exit code. Empty args stand for a shell. What is changed is gone when it returns.
 	Shell(ctx context.Context, a Action, args []string, t Terminal) (exitCode int, err error)
 }
 
@@ -141,8 +129,6 @@ type Options struct {
 	// both are the same writer it has to be safe for concurrent use. An error of theirs ends the execution with an
 	// *InfrastructureError.
 	Stdout, Stderr io.Writer
-
-	Limits Limits
 
 	// Accept tells which exit codes are a success. Nil accepts only 0.
 	Accept func(exitCode int) bool
@@ -162,7 +148,7 @@ type Result struct {
 	ExitCode int
 	// Signal is the name of that signal ("SIGSEGV"), or empty.
 	Signal string
-	// Exceeded names the limit that ended the command: "memory", "pids", "output"; empty where none did. Nothing is accepted then.
+	// Exceeded names the limit that the command has met: "memory", "pids", "output"; empty where none did. Nothing is accepted then.
 	Exceeded string
 	// Accepted tells that the exit code was accepted and the outputs were captured.
 	Accepted bool

@@ -120,7 +120,11 @@ func mainIfLimited() {
 	socket := os.NewFile(limitedSocket, "socket")
 	unix.CloseOnExec(limitedSocket)
 	var r limitedRequest
-	if err := json.NewDecoder(socket).Decode(&r); err != nil {
+	request, err := io.ReadAll(socket) // what is not read resets the connection, and the answer is lost
+	if err == nil {
+		err = json.Unmarshal(request, &r)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "read what to become:", err)
 		os.Exit(1)
 	}

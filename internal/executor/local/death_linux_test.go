@@ -44,7 +44,7 @@ func dieIfAsked() {
 		if err != nil {
 			return err
 		}
-		a, err := executor.NewAction(executor.Command{Args: []string{"sh", "-c", os.Args[1]}}, root, executor.Platform(isolation))
+		a, err := executor.NewAction(executor.Command{Args: []string{"sh", "-c", os.Args[1]}, Limits: executor.Limits{PIDs: 100}}, root, executor.Platform(isolation))
 		if err != nil {
 			return err
 		}
@@ -57,7 +57,7 @@ func dieIfAsked() {
 		if err != nil {
 			return err
 		}
-		_, err = e.Execute(ctx, a, executor.Options{Stdout: os.Stdout, Stderr: os.Stderr, Limits: executor.Limits{PIDs: 100}})
+		_, err = e.Execute(ctx, a, executor.Options{Stdout: os.Stdout, Stderr: os.Stderr})
 		return err
 	}()
 	fmt.Fprintln(os.Stderr, "the step ended:", err)

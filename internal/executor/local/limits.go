@@ -9,7 +9,7 @@ import (
 
 // limit makes the group that holds the limits of a command, and returns those that each of its processes is held to since no group can hold them.
 func (e *Executor) limit(l executor.Limits) (sandbox.Limits, *sandbox.Group, error) {
-	each := sandbox.Limits{FileBytes: l.OutputBytes}
+	var each sandbox.Limits
 	if l.CPUs == 0 && l.MemoryBytes == 0 && l.PIDs == 0 {
 		return each, &sandbox.Group{}, nil
 	}
@@ -29,13 +29,11 @@ func (e *Executor) limit(l executor.Limits) (sandbox.Limits, *sandbox.Group, err
 	return each, group, nil
 }
 
-// exceededOf names the limit that a command has met, where it has failed and none is known yet.
-func exceededOf(group *sandbox.Group, r executor.Result, o executor.Options) string {
+// exceededOf names the limit that a command has met, also where it went on: what it has made then is not what it makes otherwise.
+func exceededOf(group *sandbox.Group, r executor.Result) string {
 	switch {
-	case r.Exceeded != "" || r.Signal == "" && o.Accepts(r.ExitCode):
+	case r.Exceeded != "":
 		return r.Exceeded
-	case r.Signal == "SIGXFSZ" && o.Limits.OutputBytes > 0:
-		return exceededOutput
 	case group.OutOfMemory():
 		return "memory"
 	case group.OutOfPIDs():

@@ -137,17 +137,17 @@ func (e *Executor) Execute(ctx context.Context, a executor.Action, o executor.Op
 	if err != nil {
 		return executor.Result{}, err
 	}
-	limits, group, err := e.limit(o.Limits)
+	limits, group, err := e.limit(a.Limits)
 	if err != nil {
 		return executor.Result{}, &executor.InfrastructureError{Op: "limit the command", Err: err}
 	}
 	defer group.Close() // it is removed by the next who looks otherwise
 	p := proc{cmd: cmd, grace: e.grace, marker: "TMPDIR=" + w.tmp, limits: limits, groups: group.Files()}
-	result, printed, err := p.run(ctx, o)
+	result, printed, err := p.run(ctx, a, o)
 	if err != nil {
 		return result, startError(a, err)
 	}
-	result.Exceeded = exceededOf(group, result, o)
+	result.Exceeded = exceededOf(group, result)
 	return e.capture(ctx, a, o, w.root, result, printed)
 }
 
@@ -156,7 +156,7 @@ func (e *Executor) capture(ctx context.Context, a executor.Action, o executor.Op
 	if result.Signal != "" || result.Exceeded != "" || !o.Accepts(result.ExitCode) {
 		return result, nil
 	}
-	captured, err := e.captureAtMost(ctx, dir, a.Outputs, o.Limits.OutputBytes, printed)
+	captured, err := e.captureAtMost(ctx, dir, a.Outputs, a.Limits.OutputBytes, printed)
 	if _, ok := errors.AsType[*tree.TooLargeError](err); ok {
 		result.Exceeded = exceededOutput
 		return result, nil

@@ -45,7 +45,7 @@ type proc struct {
 }
 
 // run starts the command, streams what it writes, and returns when it has ended and nothing of it is left.
-func (p *proc) run(ctx context.Context, o executor.Options) (result executor.Result, printed int64, err error) {
+func (p *proc) run(ctx context.Context, a executor.Action, o executor.Options) (result executor.Result, printed int64, err error) {
 	if ctx.Err() != nil {
 		return executor.Result{}, 0, fmt.Errorf("start the command: %w", ctx.Err())
 	}
@@ -55,7 +55,7 @@ func (p *proc) run(ctx context.Context, o executor.Options) (result executor.Res
 
 	streaming, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	streams, out, err := connect(o, stop)
+	streams, out, err := connect(o, a.Limits.OutputBytes, stop)
 	if err != nil {
 		return executor.Result{}, 0, &executor.InfrastructureError{Op: "connect the command", Err: err}
 	}
@@ -172,9 +172,9 @@ type streams struct {
 // ends are what a command writes to, nil where nobody takes it.
 type ends struct{ stdout, stderr *os.File }
 
-// connect makes pipes for a command. The first error of a writer is kept and stops the command.
-func connect(o executor.Options, stop context.CancelCauseFunc) (*streams, ends, error) {
-	s := &streams{meter: meter{limit: o.Limits.OutputBytes}}
+// connect makes pipes for a command that may print at most so many bytes, where most is not 0. The first error of a writer is kept and stops the command.
+func connect(o executor.Options, most int64, stop context.CancelCauseFunc) (*streams, ends, error) {
+	s := &streams{meter: meter{limit: most}}
 	var e ends
 	for _, to := range []struct {
 		end **os.File

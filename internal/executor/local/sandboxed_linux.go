@@ -35,13 +35,13 @@ func (e *Executor) executeInSandbox(ctx context.Context, a executor.Action, o ex
 	}
 	defer e.work.release(w)
 	spec.Upper, spec.Work, spec.Home, spec.Tmp = w.root, w.overlay, w.home, w.tmp
-	limits, group, err := e.limit(o.Limits)
+	limits, group, err := e.limit(a.Limits)
 	if err != nil {
 		return executor.Result{}, &executor.InfrastructureError{Op: "limit the command", Err: err}
 	}
 	defer group.Close() // it is removed by the next who looks otherwise
 	spec.Limits = limits
-	result, printed, workspace, err := e.runInSandbox(ctx, spec, o, group)
+	result, printed, workspace, err := e.runInSandbox(ctx, spec, a, o, group)
 	if workspace != nil {
 		defer workspace.Close()
 	}
@@ -51,7 +51,7 @@ func (e *Executor) executeInSandbox(ctx context.Context, a executor.Action, o ex
 	if err != nil {
 		return result, e.sandboxError(a, err)
 	}
-	result.Exceeded = exceededOf(group, result, o)
+	result.Exceeded = exceededOf(group, result)
 	result, err = e.capture(ctx, a, o, fmt.Sprintf("/proc/self/fd/%d", workspace.Fd()), result, printed)
 	if gone := takenAway(inputs); gone != nil && ctx.Err() == nil {
 		result.Accepted = false
@@ -96,10 +96,10 @@ func programs(a executor.Action) []string {
 }
 
 // runInSandbox runs a command. The workspace is not nil where there is no error.
-func (e *Executor) runInSandbox(ctx context.Context, spec *sandbox.Spec, o executor.Options, group *sandbox.Group) (executor.Result, int64, *os.File, error) {
+func (e *Executor) runInSandbox(ctx context.Context, spec *sandbox.Spec, a executor.Action, o executor.Options, group *sandbox.Group) (executor.Result, int64, *os.File, error) {
 	streaming, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	streams, out, err := connect(o, stop)
+	streams, out, err := connect(o, a.Limits.OutputBytes, stop)
 	if err != nil {
 		return executor.Result{}, 0, nil, &executor.InfrastructureError{Op: "connect the command", Err: err}
 	}
@@ -212,6 +212,12 @@ func (e *Executor) shellInSandbox(ctx context.Context, a executor.Action, args [
 		return 0, err
 	}
 	spec.Upper, spec.Work, spec.Home, spec.Tmp = w.root, w.overlay, w.home, w.tmp
+	limits, group, err := e.limit(a.Limits)
+	if err != nil {
+		return 0, &executor.InfrastructureError{Op: "limit the shell", Err: err}
+	}
+	defer group.Close() // it is removed by the next who looks otherwise
+	spec.Limits = limits
 	spec.Terminal, spec.Env = wires.terminal, append(spec.Env, wires.env()...)
 	tries := [][]string{args}
 	if len(args) == 0 {
@@ -224,7 +230,7 @@ func (e *Executor) shellInSandbox(ctx context.Context, a executor.Action, args [
 	for _, args := range tries {
 		a.Args = args
 		spec.Args, spec.Programs = args, programs(a)
-		code, err = e.runShell(ctx, spec, wires)
+		code, err = e.runShell(ctx, spec, wires, group)
 		if _, ok := errors.AsType[*sandbox.ExecError](err); !ok {
 			break
 		}
@@ -235,8 +241,8 @@ func (e *Executor) shellInSandbox(ctx context.Context, a executor.Action, args [
 	return code, nil
 }
 
-func (e *Executor) runShell(ctx context.Context, spec *sandbox.Spec, wires *wires) (int, error) {
-	p, err := e.sandbox.Start(spec, wires.stdio, nil)
+func (e *Executor) runShell(ctx context.Context, spec *sandbox.Spec, wires *wires, group *sandbox.Group) (int, error) {
+	p, err := e.sandbox.Start(spec, wires.stdio, group.Files())
 	if err != nil {
 		return 0, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/towpath/towpath/internal/executor"
 	"github.com/towpath/towpath/internal/process"
+	"github.com/towpath/towpath/internal/sandbox"
 	"github.com/towpath/towpath/internal/tree"
 )
 
@@ -54,11 +55,16 @@ func (e *Executor) shellInWorkspace(ctx context.Context, a executor.Action, args
 	if wires.terminal {
 		controlTerminal(cmd)
 	}
-	p := proc{cmd: cmd, grace: e.grace}
+	limits, group, err := e.limit(a.Limits)
+	if err != nil {
+		return 0, &executor.InfrastructureError{Op: "limit the shell", Err: err}
+	}
+	defer group.Close() // it is removed by the next who looks otherwise
+	p := proc{cmd: cmd, grace: e.grace, limits: limits, groups: group.Files()}
 	if !wires.terminal {
 		p.group = process.New(cmd)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := p.startShell(); err != nil {
 		return 0, startError(a, &startFailure{err})
 	}
 	wires.started()
@@ -78,6 +84,26 @@ func (e *Executor) shellInWorkspace(ctx context.Context, a executor.Action, args
 		return 0, &executor.InfrastructureError{Op: "run the shell", Err: err}
 	}
 	return resultOf(cmd.ProcessState).ExitCode, nil
+}
+
+// startShell starts a command that is in no group of processes yet where it has a terminal.
+func (p *proc) startShell() error {
+	if p.limits == (sandbox.Limits{}) && len(p.groups) == 0 {
+		return p.cmd.Start()
+	}
+	limited, err := sandbox.Limit(p.cmd, p.limits, p.groups)
+	if err != nil {
+		return err
+	}
+	if err := p.cmd.Start(); err != nil {
+		limited.Close()
+		return err
+	}
+	if err := limited.Started(); err != nil {
+		_ = errors.Join(p.cmd.Process.Kill(), p.cmd.Wait()) // how it ended says nothing
+		return err
+	}
+	return nil
 }
 
 // shellCommand returns the command args in the place of that of a, or a shell.
@@ -144,7 +170,7 @@ func wire(t executor.Terminal) (*wires, error) {
 			f.Close()
 		}
 	}
-	streams, e, err := connect(executor.Options{Stdout: orDiscard(t.Out), Stderr: orDiscard(t.Err)}, func(error) {})
+	streams, e, err := connect(executor.Options{Stdout: orDiscard(t.Out), Stderr: orDiscard(t.Err)}, 0, func(error) {})
 	if err != nil {
 		return nil, err
 	}

@@ -206,6 +206,7 @@ func (m *machine) make(t *testing.T, a attempt) outcome {
 
 func (m *machine) step(t *testing.T, c executor.Command, inputs digest.Digest, l executor.Limits) outcome {
 	t.Helper()
+	c.Limits = l
 	action, err := executor.NewAction(c, inputs, executor.Platform(local.Sandbox))
 	if err != nil {
 		t.Fatal(err)
@@ -214,7 +215,7 @@ func (m *machine) step(t *testing.T, c executor.Command, inputs digest.Digest, l
 	defer cancel()
 	var out bytes.Buffer
 	both := &locked{w: &out}
-	result, err := m.Execute(ctx, action, executor.Options{Stdout: both, Stderr: both, Limits: l})
+	result, err := m.Execute(ctx, action, executor.Options{Stdout: both, Stderr: both})
 	return outcome{result, out.String(), err}
 }
 

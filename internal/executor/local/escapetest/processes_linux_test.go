@@ -167,11 +167,9 @@ func resources() []attempt {
 			sh: `truncate -s 1T out`, outputs: []string{"out"}},
 		{name: "make many outputs that are larger than allowed", limits: executor.Limits{OutputBytes: 1 << 20}, exceeded: "output",
 			sh: `mkdir out; for i in 1 2 3 4 5; do head -c 500000 /dev/zero >out/$i; done`, outputs: []string{"out"}},
-		{name: "raise its limits", limits: executor.Limits{OutputBytes: 1 << 20}, probe: func([]string) error {
-			for _, r := range []int{unix.RLIMIT_CORE, unix.RLIMIT_FSIZE} {
-				if err := unix.Setrlimit(r, &unix.Rlimit{Cur: 1 << 40, Max: 1 << 40}); err == nil {
-					return nil
-				}
+		{name: "raise its limits", limits: executor.Limits{MemoryBytes: 1 << 40}, probe: func([]string) error {
+			if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1 << 40, Max: 1 << 40}); err == nil {
+				return nil
 			}
 			return unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1 << 30, Max: 1 << 30})
 		}, says: "not permitted"},
