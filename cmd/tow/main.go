@@ -50,7 +50,7 @@ func run() int {
 	ctx, stop := interruptible()
 	defer stop()
 	app := &cli.App{
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Dir: dir, Lookup: os.LookupEnv, Now: time.Now, Version: version,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Dir: dir, Lookup: os.LookupEnv, Environ: os.Environ(), Now: time.Now, Version: version,
 		PythonSDK: sdk.Python(), GoSDK: towpath.SDKSource(), Open: open,
 	}
 	return app.Main(ctx, os.Args[1:])
@@ -95,8 +95,8 @@ func open(s config.Settings, p session.Program) (_ *cli.Stores, err error) {
 			err = errors.Join(err, opened.close(context.Background()))
 		}
 	}()
-	if err := os.MkdirAll(s.CacheDir, 0o755); err != nil {
-		return nil, fmt.Errorf("make the cache folder: %w", err)
+	if err := makeFolders(s); err != nil {
+		return nil, err
 	}
 	blobs, err := casdisk.Open(filepath.Join(s.CacheDir, "cas"))
 	if err != nil {

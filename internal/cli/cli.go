@@ -39,6 +39,8 @@ type App struct {
 	Dir string
 	// Lookup is os.LookupEnv or its like.
 	Lookup func(string) (string, bool)
+	// Environ is what os.Environ returns, for what Lookup is never asked for.
+	Environ []string
 	// Now is the clock.
 	Now func() time.Time
 	// Version is that of tow.
@@ -50,6 +52,7 @@ type App struct {
 
 	file  string            // --file
 	flags map[string]string // settings that were given as flags, by key
+	told  bool              // whether variables that are no settings were
 }
 
 // Counter is a store that can be measured and emptied.
@@ -192,7 +195,7 @@ Start with "tow init python" or "tow init go", then "tow run".`,
 		panic(err) // there is no such flag
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return &usageError{text: err.Error(), hint: fmt.Sprintf("`%s --help` lists the flags", c.CommandPath())}
+		return &usageError{text: flagText(err), hint: fmt.Sprintf("`%s --help` lists the flags", c.CommandPath())}
 	})
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Run and look:"},
@@ -221,7 +224,41 @@ Start with "tow init python" or "tow init go", then "tow run".`,
 		return c.Help()
 	}
 	root.Args = cobra.ArbitraryArgs
+	refuseShells(root)
 	return root
+}
+
+// refuseShells makes `tow completion SHELL` an error for a shell that it knows nothing of, which is a list of commands otherwise.
+func refuseShells(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		var shells []string
+		for _, shell := range c.Commands() {
+			shells = append(shells, shell.Name())
+		}
+		c.Args = cobra.ArbitraryArgs
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &usageError{text: fmt.Sprintf("there is no completion for the shell %q", args[0]), hint: "there is one for " + strings.Join(shells, ", ")}
+			}
+			return c.Help()
+		}
+	}
+}
+
+// flagText says what is wrong with a flag, without the names of functions of Go.
+func flagText(err error) string {
+	text, reason, parsed := strings.Cut(err.Error(), ": strconv.")
+	switch {
+	case !parsed:
+		return text
+	case strings.HasPrefix(reason, "ParseBool"):
+		return text + ": it is neither true nor false"
+	}
+	return text + ": it is no whole number"
 }
 
 // meantCommand is the hint for a command that is not there.
@@ -324,6 +361,12 @@ func (w *workplace) checkIsolation() error {
 
 // settings reads the settings for a program in these folders.
 func (a *App) settings(folders ...string) (config.Settings, error) {
+	if !a.told {
+		a.told = true
+		for _, e := range config.Unknown(a.Environ) {
+			fmt.Fprintf(a.Stderr, "warning: %v\nhint: %s\n", e, e.Hint)
+		}
+	}
 	return config.Load(folders, a.Lookup, a.flags)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/towpath/towpath/internal/cas"
 	"github.com/towpath/towpath/internal/config"
 	"github.com/towpath/towpath/internal/engine"
 	"github.com/towpath/towpath/internal/executor"
@@ -198,6 +199,9 @@ func checkFolder(check, folder, setting string) finding {
 		return finding{check, findingError, fmt.Sprintf("%s cannot be made: %v", folder, err), remedy}
 	}
 	f, err := os.CreateTemp(folder, ".doctor-")
+	if err != nil && cas.IsReadOnly(err) && isCache(folder) {
+		return finding{check, findingWarning, folder + " may only be read: results in it are served, and a stage that has to run fails", remedy}
+	}
 	if err != nil {
 		return finding{check, findingError, fmt.Sprintf("%s cannot be written to: %v", folder, err), remedy}
 	}
@@ -210,6 +214,12 @@ func checkFolder(check, folder, setting string) finding {
 		return finding{check, findingWarning, fmt.Sprintf("%s can be written to, but not how much: %v", folder, err), ""}
 	}
 	return d.judge(finding{Check: check, Status: findingOK, Text: folder}, setting)
+}
+
+// isCache tells whether a folder is a cache that somebody has filled.
+func isCache(folder string) bool {
+	_, err := os.Stat(filepath.Join(folder, "results"))
+	return err == nil
 }
 
 // judge adds to a finding what the file system means for tow.
@@ -332,6 +342,9 @@ func checkProgram(ctx context.Context, w *workplace) finding {
 		return f
 	}
 	defer s.Close()
+	if _, err := s.Graph.Select(w.settings.Targets); err != nil {
+		return failed("settings", wrongTargets(w.settings, err))
+	}
 	return finding{check, findingOK, fmt.Sprintf("%s, %s, %s", w.program.Name(), count(len(s.Graph.Stages), "stage"), count(len(s.Graph.Params), "parameter")), ""}
 }
 

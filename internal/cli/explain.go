@@ -133,7 +133,11 @@ func (a *App) printExplanations(all []explained, targets []string, steps bool) {
 		switch {
 		case sibling && !asked:
 		case x.State == "cached" && asked:
-			fmt.Fprintf(a.Stdout, "%s is cached: run %s made its result, and nothing changed since\n", x.Stage, x.From)
+			of := ""
+			if x.elsewhere {
+				of = ", which is none of the runs that are kept of this folder,"
+			}
+			fmt.Fprintf(a.Stdout, "%s is cached: run %s%s made its result, and nothing changed since\n", x.Stage, x.From, of)
 		case x.State == "runs":
 			fmt.Fprintf(a.Stdout, "%s runs:\n", x.Stage)
 			for _, r := range x.Reasons {

@@ -23,6 +23,8 @@ type explained struct {
 	engine.Explanation
 	// Steps are those of the run Last.
 	Steps []explainedStep `json:"steps,omitempty"`
+
+	elsewhere bool // From is no run of this folder, or is not kept any more
 }
 
 // explainedStep is what became of a step, and why it was run.
@@ -85,9 +87,14 @@ func explainStep(s history.Step) explainedStep {
 // withSteps adds the steps of the last calls, of the runs that are kept.
 func withSteps(ctx context.Context, h history.Store, all []engine.Explanation) ([]explained, error) {
 	runs := map[string]map[string]*called{}
+	here, err := runsHere(ctx, h)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]explained, len(all))
 	for i, x := range all {
 		out[i].Explanation = x
+		out[i].elsewhere = x.From != "" && !here(x.From)
 		if x.Last == "" {
 			continue
 		}
@@ -106,6 +113,19 @@ func withSteps(ctx context.Context, h history.Store, all []engine.Explanation) (
 		}
 	}
 	return out, nil
+}
+
+// runsHere tells of runs whether the history has them.
+func runsHere(ctx context.Context, h history.Store) (func(run string) bool, error) {
+	list, err := h.Runs(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	ids := map[string]bool{}
+	for _, r := range list {
+		ids[r.ID] = true
+	}
+	return func(run string) bool { return ids[run] }, nil
 }
 
 // printSteps prints the steps of a call: those that were run, unless all are asked for.

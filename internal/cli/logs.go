@@ -13,6 +13,7 @@ import (
 
 	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/history"
+	"github.com/towpath/towpath/internal/quote"
 	"github.com/towpath/towpath/protocol"
 )
 
@@ -173,11 +174,21 @@ func outcomeText(o event.Outcome) string {
 	return string(o)
 }
 
+// elsewhere says why a run whose result of a stage is used is not there, and what to do.
+func elsewhere(run, stage string) string {
+	return fmt.Sprintf("run %s was made in another folder with the same cache, and can be looked at there, or is not kept any more; `tow run --no-cache %s` runs it here",
+		run, quote.Words(stage))
+}
+
 func (a *App) copyLog(ctx context.Context, h history.Store, e stageEnd, say bool) error {
 	l, err := h.Log(ctx, e.logRun, e.name)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, gone := h.Resolve(ctx, e.logRun); gone != nil {
-			fmt.Fprintf(a.Stderr, "tow: the log of stage %s was written in run %s, which is not kept any more; `%s run --no-cache %s` makes a new one\n", e.name, e.logRun, a.command(), e.name)
+			gone := &history.NotFoundError{What: fmt.Sprintf("the log of stage %s, which run %s wrote,", e.name, e.logRun), Hint: elsewhere(e.logRun, e.name)}
+			if say {
+				return gone
+			}
+			a.complain(gone)
 			return nil
 		}
 		if say {

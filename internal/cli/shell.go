@@ -293,7 +293,7 @@ func madeBy(ctx context.Context, h history.Store, c call) (call, error) {
 	}
 	return call{}, &history.NotFoundError{
 		What: fmt.Sprintf("run %s, which called stage %s last,", c.From, c.Stage),
-		Hint: fmt.Sprintf("`tow run --no-cache %s` calls it again", quote.Words(c.Stage)),
+		Hint: elsewhere(c.From, c.Stage),
 	}
 }
 

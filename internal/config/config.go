@@ -21,7 +21,7 @@ import (
 
 // Settings is everything that can be set.
 type Settings struct {
-	// Jobs is how many stages, and how many steps, run at once.
+	// Jobs is how many steps run at once.
 	Jobs int
 	// CacheDir holds what can be made again: blobs, results, SDKs.
 	CacheDir string
@@ -35,7 +35,27 @@ type Settings struct {
 	Cache bool
 	// Isolation is how steps are kept from what they do not declare: one of the constants below.
 	Isolation string
+
+	places map[string]string // where settings were given, by key
 }
+
+// Wrong reports that what a setting says cannot be used, with the place that says so.
+func (s Settings) Wrong(key, text string) *Error {
+	settings := All()
+	setting := settings[indexOf(settings, key)]
+	where := s.places[key]
+	switch where {
+	case "":
+		where = "the setting " + key
+	case setting.Variable(), setting.flag():
+	default:
+		text = key + ": " + text // a file has several
+	}
+	return &Error{Where: where, Text: text, Hint: setting.Doc}
+}
+
+// Given tells whether something other than the default sets a setting.
+func (s Settings) Given(key string) bool { return s.places[key] != "" }
 
 // What the setting isolation can be.
 const (
@@ -59,12 +79,14 @@ type Setting struct {
 }
 
 // Variable is the name of the setting's environment variable.
-func (s Setting) Variable() string { return "TOW_" + strings.ToUpper(s.Key) }
+func (s Setting) Variable() string { return variablePrefix + strings.ToUpper(s.Key) }
+
+func (s Setting) flag() string { return "--" + s.Flag }
 
 // All lists the settings in the order in which they are documented.
 func All() []Setting {
 	return []Setting{
-		{"jobs", "", "how many stages, and how many steps, run at once (default: the number of CPUs)", setJobs},
+		{"jobs", "", "how many steps run at once (default: the number of CPUs)", setJobs},
 		{"cache_dir", "cache-dir", "folder for what can be made again: blobs, results, SDKs", setFolder(func(s *Settings) *string { return &s.CacheDir })},
 		{"state_dir", "state-dir", "folder for the history of runs", setFolder(func(s *Settings) *string { return &s.StateDir })},
 		{"python", "python", "interpreter of Python pipelines, a path or a name in PATH (default: python3)", func(s *Settings, v string) error {
@@ -134,7 +156,7 @@ func (e *Error) Error() string { return e.Where + ": " + e.Text }
 // Load returns the settings for a program: defaults, then the settings file of the first of folders that has one, then variables, then flags by the key
 // of their setting. lookup is os.LookupEnv or its like.
 func Load(folders []string, lookup func(string) (string, bool), flags map[string]string) (Settings, error) {
-	s := Settings{Jobs: runtime.NumCPU(), Cache: true, Isolation: IsolationAuto}
+	s := Settings{Jobs: runtime.NumCPU(), Cache: true, Isolation: IsolationAuto, places: map[string]string{}}
 	for _, folder := range folders {
 		found, err := s.readFolder(folder)
 		if err != nil {
@@ -149,11 +171,13 @@ func Load(folders []string, lookup func(string) (string, bool), flags map[string
 			if err := setting.set(&s, v); err != nil {
 				return s, &Error{Where: setting.Variable(), Text: err.Error(), Hint: setting.Doc}
 			}
+			s.places[setting.Key] = setting.Variable()
 		}
 		if v, ok := flags[setting.Key]; ok {
 			if err := setting.set(&s, v); err != nil {
-				return s, &Error{Where: "--" + setting.Flag, Text: err.Error(), Hint: setting.Doc}
+				return s, &Error{Where: setting.flag(), Text: err.Error(), Hint: setting.Doc}
 			}
+			s.places[setting.Key] = setting.flag()
 		}
 	}
 	return s, s.defaultFolders(lookup)
@@ -266,6 +290,7 @@ func (t table) apply(s *Settings, folder string) error {
 		if err := settings[i].set(s, text); err != nil {
 			return &Error{Where: t.path, Text: key + ": " + err.Error(), Hint: settings[i].Doc}
 		}
+		s.places[key] = t.path
 	}
 	return nil
 }

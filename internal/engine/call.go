@@ -98,7 +98,10 @@ func (r *run) accept(ctx context.Context, n *node, raw json.RawMessage) (json.Ra
 	}
 	if missing != "" {
 		// It made the digest up, or passes on what the store had when it was called.
-		return nil, &lostError{err: protocol.Errorf(protocol.CodeFailed, "stage %s returned %s, which is not in the store", n.name, missing)}
+		return nil, &lostError{err: &protocol.Error{
+			Code: protocol.CodeInternal, Message: fmt.Sprintf("stage %s returned %s, which is not in the store", n.name, missing),
+			Hint: "the store has lost it, as when the cache is cleared during a run: run again",
+		}}
 	}
 	return value, nil
 }

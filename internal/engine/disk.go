@@ -12,7 +12,7 @@ func diskHint(err error) string {
 		return disk.Hint()
 	}
 	if cas.IsFull(err) {
-		return (&cas.DiskError{Full: true}).Hint()
+		return "free space on the disk that the message names"
 	}
 	return ""
 }

@@ -6,7 +6,7 @@ from towpath import Directory, File, main, out, run, source, stage
 @stage
 async def count(src: Directory = source("*")) -> File:
     """Count the lines of every file beside the pipeline."""
-    command = "find . -type f -print0 | sort -z | xargs -0 wc -l > lines.txt"
+    command = "find . -type f ! -path ./lines.txt -print0 | sort -z | xargs -0 wc -l > lines.txt"
     result = await run("sh", "-c", command, tree=src, outputs=["lines.txt"])
     return result.file("lines.txt")
 
