@@ -46,7 +46,8 @@ func TestScript(t *testing.T) {
 					return err
 				}
 			}
-			// The SDK is unpacked and compiled once for all scripts, as it is once for all pipelines of a machine.
+			// The SDK is unpacked and compiled once for all scripts, as it is once for all pipelines of a machine. A script that clears the cache, of which
+			// the SDK is a part, removes the link first.
 			if err := os.Symlink(filepath.Join(shared, "sdk"), filepath.Join(cache, "sdk")); err != nil {
 				return err
 			}
