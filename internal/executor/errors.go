@@ -24,6 +24,8 @@ type CommandNotFoundError struct {
 	Name string
 	// Path is the PATH that was searched, empty where Name has a slash.
 	Path string
+	// Interpreter is what the first line of Name, which is there, names as its interpreter, where that is what there is not.
+	Interpreter string
 	// Err tells more where there was something: permission denied, wrong format. It is fs.ErrNotExist where there was nothing.
 	Err error
 }
@@ -32,6 +34,8 @@ func (e *CommandNotFoundError) Error() string {
 	switch {
 	case !errors.Is(e.Err, fs.ErrNotExist):
 		return fmt.Sprintf("command %q cannot be started: %v", e.Name, e.Err)
+	case e.Interpreter != "":
+		return fmt.Sprintf("command %q cannot be started: %q, which its first line names as its interpreter, is not there", e.Name, e.Interpreter)
 	case e.Path != "":
 		return fmt.Sprintf("command %q is not in the step's PATH (%s)", e.Name, e.Path)
 	default:

@@ -44,7 +44,7 @@ func TestVisible(t *testing.T) {
 		if want != "" {
 			all = []string{want}
 		}
-		if got := visible([]executor.Tool{{Path: tool}}, []string{"", project + "/repo"}); !slices.Equal(got, all) {
+		if got := visible([]executor.Tool{{Path: tool}}, nil, []string{"", project + "/repo"}); !slices.Equal(got, all) {
 			t.Errorf("for %s %q are shown, want %q", tool, got, all)
 		}
 	}

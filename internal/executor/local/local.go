@@ -142,10 +142,11 @@ func (e *Executor) Execute(ctx context.Context, a executor.Action, o executor.Op
 		return executor.Result{}, &executor.InfrastructureError{Op: "limit the command", Err: err}
 	}
 	defer group.Close() // it is removed by the next who looks otherwise
+	program := cmd.Path
 	p := proc{cmd: cmd, grace: e.grace, marker: "TMPDIR=" + w.tmp, limits: limits, groups: group.Files()}
 	result, printed, err := p.run(ctx, a, o)
 	if err != nil {
-		return result, startError(a, err)
+		return result, startError(a, program, err)
 	}
 	result.Exceeded = exceededOf(group, result)
 	return e.capture(ctx, a, o, w.root, result, printed)
@@ -214,8 +215,8 @@ func inputError(ctx context.Context, err error) error {
 	return &executor.InfrastructureError{Op: "make the workspace", Err: err}
 }
 
-// startError tells a program that is none from a machine that fails.
-func startError(a executor.Action, err error) error {
+// startError tells a program, or its interpreter, that is none from a machine that fails.
+func startError(a executor.Action, program string, err error) error {
 	var start *startFailure
 	if !errors.As(err, &start) {
 		return err
@@ -229,7 +230,11 @@ func startError(a executor.Action, err error) error {
 		if path := (*fs.PathError)(nil); errors.As(err, &path) {
 			cause = path.Err
 		}
-		return &executor.CommandNotFoundError{Name: a.Args[0], Err: cause}
+		notFound := &executor.CommandNotFoundError{Name: a.Args[0], Err: cause}
+		if needed := interpreter(program); needed != "" && errors.Is(err, fs.ErrNotExist) {
+			notFound.Interpreter = needed
+		}
+		return notFound
 	}
 	return &executor.InfrastructureError{Op: "start the command", Err: start.err}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,7 +51,7 @@ func (e *Executor) executeInSandbox(ctx context.Context, a executor.Action, o ex
 		return result, gone
 	}
 	if err != nil {
-		return result, e.sandboxError(a, err)
+		return result, e.sandboxError(a, spec, err)
 	}
 	result.Exceeded = exceededOf(group, result)
 	result, err = e.capture(ctx, a, o, fmt.Sprintf("/proc/self/fd/%d", workspace.Fd()), result, printed)
@@ -68,7 +70,7 @@ func (e *Executor) specOf(ctx context.Context, a executor.Action) (*sandbox.Spec
 	}
 	s := &sandbox.Spec{
 		Lower: lower, Args: a.Args, Env: environ(a, sandbox.Home, sandbox.Tmp), Cwd: a.Cwd, Network: a.Network,
-		Programs: programs(a), Tools: visible(a.Tools, append([]string{e.work.session}, e.private...)),
+		Programs: programs(a), Tools: visible(a.Tools, programs(a), append([]string{e.work.session}, e.private...)),
 	}
 	if !a.Root.IsZero() {
 		if s.Root, err = e.folders.Folder(ctx, a.Root); err != nil {
@@ -182,7 +184,7 @@ func resultOfSandbox(o *sandbox.Outcome) executor.Result {
 }
 
 // sandboxError tells whose fault an error of the sandbox is.
-func (e *Executor) sandboxError(a executor.Action, err error) error {
+func (e *Executor) sandboxError(a executor.Action, spec *sandbox.Spec, err error) error {
 	var exec *sandbox.ExecError
 	var cwd *sandbox.CwdError
 	var setup *sandbox.SetupError
@@ -192,7 +194,7 @@ func (e *Executor) sandboxError(a executor.Action, err error) error {
 		return &executor.InvalidError{Field: "cwd", Reason: fmt.Sprintf("folder %q cannot be made: %v", a.Cwd, cwd.Err)}
 	case errors.As(err, &exec):
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || isStepsFault(err) {
-			notFound := &executor.CommandNotFoundError{Name: a.Args[0], Err: exec.Err}
+			notFound := &executor.CommandNotFoundError{Name: a.Args[0], Interpreter: interpreterInSandbox(spec), Err: exec.Err}
 			if !strings.Contains(a.Args[0], "/") {
 				notFound.Path, _ = a.Lookup("PATH")
 			}
@@ -204,6 +206,30 @@ func (e *Executor) sandboxError(a executor.Action, err error) error {
 		return &executor.InfrastructureError{Op: "make the sandbox", Err: err}
 	}
 	return err
+}
+
+// interpreterInSandbox returns what the script needs that was to be executed, or nothing where it is none.
+func interpreterInSandbox(s *sandbox.Spec) string {
+	for _, program := range s.Programs {
+		found := ""
+		own, inWorkspace := strings.CutPrefix(program, sandbox.Workspace+"/")
+		switch {
+		case !filepath.IsAbs(program):
+			found = interpreterIn(s.Lower, filepath.Join(s.Cwd, program))
+		case inWorkspace:
+			found = interpreterIn(s.Lower, own)
+		case slices.ContainsFunc(s.Tools, func(tool string) bool { return isAbove(tool, program) }):
+			found = interpreter(program)
+		case s.Root != "":
+			found = interpreterIn(s.Root, strings.TrimPrefix(program, "/"))
+		case isToolchain(program):
+			found = interpreter(program)
+		}
+		if found != "" {
+			return found
+		}
+	}
+	return ""
 }
 
 func (e *Executor) shellInSandbox(ctx context.Context, a executor.Action, args []string, w *workspace, wires *wires) (int, error) {
@@ -236,7 +262,7 @@ func (e *Executor) shellInSandbox(ctx context.Context, a executor.Action, args [
 		}
 	}
 	if err != nil {
-		return 0, e.sandboxError(a, err)
+		return 0, e.sandboxError(a, spec, err)
 	}
 	return code, nil
 }

@@ -64,8 +64,9 @@ func (e *Executor) shellInWorkspace(ctx context.Context, a executor.Action, args
 	if !wires.terminal {
 		p.group = process.New(cmd)
 	}
+	program := cmd.Path
 	if err := p.startShell(); err != nil {
-		return 0, startError(a, &startFailure{err})
+		return 0, startError(a, program, &startFailure{err})
 	}
 	wires.started()
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })

@@ -12,8 +12,12 @@ import (
 	"github.com/towpath/towpath/internal/sandbox"
 )
 
-// interpretersMax bounds how many scripts may be the interpreter of one another, as the system does.
-const interpretersMax = 4
+const (
+	// interpretersMax bounds how many scripts may be the interpreter of one another, as the system does.
+	interpretersMax = 4
+	// linksMax bounds how many links are followed, as the system does.
+	linksMax = 40
+)
 
 // view is what a sandbox has to show so that tools can be run.
 type view struct {
@@ -23,11 +27,21 @@ type view struct {
 
 // visible returns the files and folders of the machine that a sandbox has to show so that the tools can be run: what they are installed
 // in, where that is known to be theirs alone and does not hold a private folder, or else the program. Links come with what they lead to, and scripts
-// with their interpreters.
-func visible(tools []executor.Tool, private []string) []string {
+// with their interpreters. The first of programs that leads to a tool can be run as well: a link may mean something by where it is.
+func visible(tools []executor.Tool, programs, private []string) []string {
 	v := view{private: private}
+	var reals []string
 	for _, t := range tools {
 		v.add(t.Path, interpretersMax)
+		if real, err := filepath.EvalSymlinks(t.Path); err == nil {
+			reals = append(reals, real)
+		}
+	}
+	for _, program := range programs {
+		if real, err := filepath.EvalSymlinks(program); err == nil && filepath.IsAbs(program) && slices.Contains(reals, real) {
+			v.add(program, interpretersMax)
+			break
+		}
 	}
 	slices.Sort(v.paths)
 	var out []string
@@ -43,17 +57,55 @@ func (v *view) add(path string, scripts int) {
 	if !filepath.IsAbs(path) {
 		return
 	}
-	v.show(path)
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return // the command says that it is not there
 	}
-	if real != path {
-		v.show(real)
+	for range linksMax {
+		v.show(path)
+		if scripts > 0 {
+			v.add(basePython(path), scripts-1)
+		}
+		if path = next(path); path == "" {
+			break
+		}
 	}
 	if scripts > 0 {
 		v.add(interpreter(real), scripts-1)
 	}
+}
+
+// next returns where a path leads that is a link or goes through one, a link further, or nothing.
+func next(path string) string {
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return ""
+	}
+	if dir != filepath.Dir(path) {
+		return filepath.Join(dir, filepath.Base(path))
+	}
+	target, err := os.Readlink(path)
+	if err != nil {
+		return "" // it is none
+	}
+	if filepath.IsAbs(target) {
+		return filepath.Clean(target)
+	}
+	return filepath.Join(dir, target)
+}
+
+// basePython returns the program that an environment of Python, whose program is at path, says that it was made from, or nothing.
+func basePython(path string) string {
+	content, err := os.ReadFile(filepath.Join(filepath.Dir(filepath.Dir(path)), pythonEnvironment))
+	if err != nil {
+		return "" // it is in none
+	}
+	for line := range strings.Lines(string(content)) {
+		if key, value, _ := strings.Cut(line, "="); strings.TrimSpace(key) == "home" {
+			return filepath.Join(strings.TrimSpace(value), "python3")
+		}
+	}
+	return ""
 }
 
 func (v *view) show(path string) {
@@ -75,6 +127,20 @@ func interpreter(path string) string {
 		return ""
 	}
 	defer f.Close()
+	return interpreterOf(f)
+}
+
+// interpreterIn is interpreter of a file in the folder dir, out of which no link leads.
+func interpreterIn(dir, path string) string {
+	f, err := os.OpenInRoot(dir, path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	return interpreterOf(f)
+}
+
+func interpreterOf(f *os.File) string {
 	var buf [256]byte // the system looks at no more
 	n, _ := io.ReadFull(f, buf[:])
 	line, ok := strings.CutPrefix(string(buf[:n]), "#!")
@@ -82,11 +148,8 @@ func interpreter(path string) string {
 		return ""
 	}
 	line, _, _ = strings.Cut(line, "\n")
-	fields := strings.Fields(line)
-	if len(fields) == 0 {
-		return ""
-	}
-	return fields[0]
+	path, _, _ := strings.Cut(strings.ReplaceAll(strings.Trim(line, " \t"), "\t", " "), " ")
+	return path
 }
 
 func isToolchain(path string) bool {

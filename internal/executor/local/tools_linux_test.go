@@ -93,3 +93,70 @@ func TestTools(t *testing.T) {
 		}
 	}
 }
+
+// TestLinksOfPrograms holds that a program is run by the link that was named or is in PATH, every link on the way being there and what belongs to it.
+func TestLinksOfPrograms(t *testing.T) {
+	nobody.Run(t)
+	for _, dir := range toolFolders(t) {
+		install(t, dir, map[string]string{
+			"venv/bin/python":          "->" + dir + "/base/bin/python3",
+			"venv/lib/data":            "of the environment",
+			"venv/pyvenv.cfg":          "home = " + dir + "/alias/bin\n",
+			"alias":                    "->base",
+			"base/bin/python3":         "->python3.12",
+			"base/bin/python3.12":      "#!/bin/sh\ncat \"$(dirname \"$0\")/../lib/data\" \"$(dirname \"$(readlink \"$0\")\")/python3.12\" " + dir + "/alias/lib/python3.12/data | grep of",
+			"base/lib/data":            "of the base",
+			"base/lib/python3.12/data": "of the base's home",
+			"moved":                    "->venv",
+			"chain/l1":                 "->l2",
+			"chain/l2":                 "->" + dir + "/chain/l3",
+			"chain/l3":                 "->../single/real",
+			"single/real":              "#!/bin/sh\nreadlink " + dir + "/chain/l1; echo of the chain",
+			"single/other":             "not declared",
+		})
+		python := filepath.Join(dir, "base/bin/python3.12")
+		for name, test := range map[string]struct {
+			real string
+			says []string
+		}{
+			dir + "/venv/bin/python":  {python, []string{"of the environment", "of the base's home"}},
+			dir + "/moved/bin/python": {python, []string{"of the environment", "of the base's home"}},
+			dir + "/chain/l1":         {dir + "/single/real", []string{"/single/real", "of the chain"}},
+		} {
+			for _, args := range [][]string{{name}, {filepath.Base(name)}} {
+				f := newSandboxFixture(t)
+				c := executor.Command{Args: args, Tools: []executor.Tool{{Name: args[0], Path: test.real, Digest: digest.OfBytes([]byte("tool"))}}}
+				c.Env = []executor.EnvVar{{Name: "PATH", Value: filepath.Dir(name) + ":/usr/bin:/bin"}}
+				var out, stderr strings.Builder
+				result, err := f.Execute(t.Context(), f.action(t, c), executor.Options{Stdout: &out, Stderr: &stderr})
+				if err != nil || !result.Accepted {
+					t.Errorf("%s: %+v, %s, %v", args, result, stderr.String(), err)
+				}
+				for _, want := range test.says {
+					if !strings.Contains(out.String(), want) {
+						t.Errorf("%s: it prints %q, want %q in it", args, out.String(), want)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestMissingInterpreter holds that a script is refused with what is missing where its interpreter is.
+func TestMissingInterpreter(t *testing.T) {
+	nobody.Run(t)
+	dir := toolFolders(t)[0]
+	install(t, dir, map[string]string{"bin/script": "#! /nonexistent/interp -x\n"})
+	path := filepath.Join(dir, "bin/script")
+	f := newSandboxFixture(t)
+	c := executor.Command{Args: []string{path}, Tools: []executor.Tool{{Name: path, Path: path, Digest: digest.OfBytes([]byte("tool"))}}}
+	_, err := f.Execute(t.Context(), f.action(t, c), executor.Options{})
+	if notFound, ok := errors.AsType[*executor.CommandNotFoundError](err); !ok || notFound.Interpreter != "/nonexistent/interp" || notFound.Name != path {
+		t.Errorf("as a tool: the error is %v", err)
+	}
+	w := newFixture(t)
+	_, err = w.Execute(t.Context(), w.action(t, executor.Command{Args: []string{"./script"}}, map[string]string{"script": "#!/nonexistent/interp\r\n"}), executor.Options{})
+	if notFound, ok := errors.AsType[*executor.CommandNotFoundError](err); !ok || notFound.Interpreter != "/nonexistent/interp\r" {
+		t.Errorf("in a workspace: the error is %v", err)
+	}
+}
