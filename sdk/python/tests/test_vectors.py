@@ -142,6 +142,29 @@ def test_what_json_cannot_represent(value: object) -> None:
         canonical(value)
 
 
+class Members(dict[str, Any]):
+    """An object that the accelerator is not given."""
+
+
+@pytest.mark.parametrize("text", ["", "a", 'é\u2028\x7f\x00\n"\\/', "\U0001f600", "\uffff"])
+def test_the_accelerator_writes_the_same(text: str) -> None:
+    inner: list[Any] = [None, True, False, 0, -1, (1 << 63) - 1, -(1 << 63), text, (), [], {}, (text,)]
+    value = {text + "z": inner, text + "é": {"b": 1, "a": inner}, text + "\U0001f600": text, text + "\uffff": [inner]}
+    assert canonical(value) == canonical(Members(value))
+    assert canonical(value) == canonical({key: Members(a=element)["a"] for key, element in reversed(value.items())})
+
+
+@pytest.mark.parametrize("text", ['{"id":1,"id":1}', '{"id":1,"x":{"id":2},"id":3}', '{"id":1,"\\u0069d":2}', '{"":1,"x":[],"":2}'])
+def test_a_key_twice_is_refused(text: str) -> None:
+    with pytest.raises(DecodeError, match="twice"):
+        parse_object(text.encode())
+
+
+@pytest.mark.parametrize("text", ['{"id":1,"x":{"id":2}}', '{"id":"\\"id\\"","x":"id"}', '{"x":["id"],"id":1}', '{"x":{"y":1,"y":2}}'])
+def test_a_key_elsewhere_is_none_of_the_top_level(text: str) -> None:
+    assert parse_object(text.encode()) == json.loads(text)
+
+
 def test_a_frame_may_be_deeper_than_a_value() -> None:
     assert parse_object(b'{"x":' + b"[" * 127 + b"]" * 127 + b"}")
     with pytest.raises(DecodeError, match="nested"):

@@ -33,13 +33,43 @@ def canonical(value: object, max_depth: int = MAX_DEPTH) -> bytes:
         EncodeError: It is not representable: a number that is not finite or out of range, a lone surrogate, another type.
         TooDeepError: It is nested too deeply.
     """
-    pieces: list[str] = []
-    _write(value, pieces.append, max_depth)
+    if _is_plain(value, max_depth):
+        text = _encode_plain(value)
+    else:
+        pieces: list[str] = []
+        _write(value, pieces.append, max_depth)
+        text = "".join(pieces)
     try:
-        return "".join(pieces).encode()
+        return text.encode()
     except UnicodeEncodeError as error:
         message = f"a string contains the lone surrogate U+{ord(error.object[error.start]):04X}"
         raise EncodeError(message) from None
+
+
+# What the accelerator of the standard library writes is canonical for plain values, and takes a quarter of the time.
+_encode_plain = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), sort_keys=True).encode
+
+
+def _is_plain(value: object, room: int) -> bool:
+    """Tell whether a value consists of strings, small integers and the like, is correct, and is not too deep."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return INT64_MIN <= value <= INT64_MAX  # type: ignore[operator]
+    if not room:
+        return False
+    if kind is dict:
+        for key, element in value.items():  # type: ignore[attr-defined]
+            if type(key) is not str or (type(element) is not str and not _is_plain(element, room - 1)):
+                return False
+        return True
+    if kind is list or kind is tuple:
+        for element in value:  # type: ignore[attr-defined]  # noqa: SIM110 - a generator takes longer
+            if type(element) is not str and not _is_plain(element, room - 1):
+                return False
+        return True
+    return False
 
 
 def _write(value: object, put: Callable[[str], object], room: int) -> None:
@@ -143,6 +173,18 @@ def parse_object(data: bytes) -> dict[str, Any]:
     Raises:
         DecodeError: It is no JSON object in UTF-8, has a key twice at its top level, or is nested too deeply.
     """
+    value = _parse(data, None, MAX_FRAME_DEPTH)
+    if not isinstance(value, dict):
+        message = "not a JSON object"
+        raise DecodeError(message)
+    # A key that is there once in the text, in the only way to write it, is there once.
+    if (b"\\" in data or any(data.count(f'"{key}"'.encode()) > 1 for key in value)) and _has_duplicates(data):
+        raise DecodeError(DUPLICATE)
+    return value
+
+
+def _has_duplicates(data: bytes) -> bool:
+    """Tell whether an object, which was parsed before, has a key twice at its top level."""
     duplicate = False
 
     def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -152,16 +194,11 @@ def parse_object(data: bytes) -> dict[str, Any]:
         duplicate = len(result) != len(pairs)
         return result
 
-    value = _parse(data, collect, MAX_FRAME_DEPTH)
-    if not isinstance(value, dict):
-        message = "not a JSON object"
-        raise DecodeError(message)
-    if duplicate:
-        raise DecodeError(DUPLICATE)
-    return value
+    _parse(data, collect, MAX_FRAME_DEPTH)
+    return duplicate
 
 
-def _parse(data: bytes, collect: Callable[[list[tuple[str, Any]]], dict[str, Any]], limit: int) -> Any:
+def _parse(data: bytes, collect: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None, limit: int) -> Any:
     try:
         value = json.loads(data.decode(), object_pairs_hook=collect, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
