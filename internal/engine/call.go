@@ -9,6 +9,7 @@ import (
 
 	"github.com/towpath/towpath/internal/actioncache"
 	"github.com/towpath/towpath/internal/cas"
+	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/event"
 	"github.com/towpath/towpath/internal/plan"
 	"github.com/towpath/towpath/protocol"
@@ -66,7 +67,7 @@ func (r *run) callFunction(ctx context.Context, n *node, g given) (json.RawMessa
 		return nil, err
 	}
 	// A function that ended well has ended well, also when the run is being stopped: its result is kept.
-	value, err := r.accept(context.WithoutCancel(ctx), n, result.Value)
+	value, err := r.accept(context.WithoutCancel(ctx), n, g, result.Value)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +75,7 @@ func (r *run) callFunction(ctx context.Context, n *node, g given) (json.RawMessa
 }
 
 // accept checks what a function returned: that it is what the plan says, and that all it refers to is in the store.
-func (r *run) accept(ctx context.Context, n *node, raw json.RawMessage) (json.RawMessage, error) {
+func (r *run) accept(ctx context.Context, n *node, g given, raw json.RawMessage) (json.RawMessage, error) {
 	value, err := protocol.Canonicalize(raw)
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeFailed, "stage %s returned a value that cannot be kept: %v", n.name, err)
@@ -98,12 +99,22 @@ func (r *run) accept(ctx context.Context, n *node, raw json.RawMessage) (json.Ra
 	}
 	if missing != "" {
 		// It made the digest up, or passes on what the store had when it was called.
-		return nil, &lostError{err: &protocol.Error{
-			Code: protocol.CodeInternal, Message: fmt.Sprintf("stage %s returned %s, which is not in the store", n.name, missing),
-			Hint: "the store has lost it, as when the cache is cleared during a run: run again",
-		}}
+		err := protocol.Errorf(protocol.CodeFailed, "stage %s returned %s, which is not in the store", n.name, missing)
+		if r.cleared(ctx, n, g) {
+			err.Code, err.Hint = protocol.CodeInternal, "the cache was cleared while the stage ran: run again"
+		}
+		return nil, &lostError{err: err}
 	}
 	return value, nil
+}
+
+// cleared tells whether the store has lost what was stored for a call right before it. Nothing but clearing it drops what is as new as that.
+func (r *run) cleared(ctx context.Context, n *node, g given) bool {
+	if n.stage.Effect() {
+		return false // nothing was stored
+	}
+	gone, err := r.e.c.Store.Missing(ctx, []digest.Digest{digest.OfBytes(g.document)})
+	return err == nil && len(gone) > 0
 }
 
 // storeKey stores what the key of a node is the digest of, so that later runs can say what changed. Effects have no key.

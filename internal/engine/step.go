@@ -220,8 +220,11 @@ func (s *step) execute(ctx context.Context) (any, error) {
 	return result(rec, false), nil
 }
 
-// command is what the messages about a step begin with.
-func (s *step) command() string { return quote.Words(s.p.Args...) }
+// maxSaid bounds a command in a message, in bytes.
+const maxSaid = 200
+
+// command is what the messages about a step begin with: not more than tells which it is, since what is said of it comes after it.
+func (s *step) command() string { return clip(quote.Line(s.p.Args...), maxSaid) }
 
 // refuse says why the stage does not get what a command that ran to its end came to, or nil. size is that of its record.
 func (s *step) refuse(res executor.Result, size int) *protocol.Error {

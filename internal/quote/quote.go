@@ -18,6 +18,20 @@ func Words(args ...string) string {
 	return strings.Join(words, " ")
 }
 
+// Line writes a command in one line: of an argument that has several the first one that says something, with an ellipsis for the others.
+func Line(args ...string) string {
+	short := make([]string, len(args))
+	for i, a := range args {
+		short[i] = a
+		if first, rest, more := strings.Cut(strings.TrimLeft(a, "\n\t "), "\n"); more {
+			if short[i] = strings.TrimRight(first, " \t"); strings.TrimSpace(rest) != "" {
+				short[i] += " …"
+			}
+		}
+	}
+	return strings.ReplaceAll(Words(short...), "\n", " ")
+}
+
 func word(arg string) string {
 	safe := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=,+@%", r)

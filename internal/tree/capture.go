@@ -74,7 +74,7 @@ func CaptureAtMost(ctx context.Context, store cas.Store, dir string, outputs []s
 
 // Capture puts into the store what outputs, paths or globs relative to the folder dir, match there. Folders are taken with all that is
 // below them. Symlinks are kept as symlinks and never followed; one that leads out of dir is refused, and so are sockets, pipes,
-// devices, and names that are not UTF-8. Only folders in which something can match are looked into.
+// devices, and names that are not UTF-8. What its owner may not read is made readable for that first, as it is to root. Only folders in which something can match are looked into.
 //
 // An output that matches nothing is no error here: see Captured.Missing.
 func Capture(ctx context.Context, store cas.Store, dir string, outputs []string) (Captured, error) {
@@ -124,17 +124,17 @@ func (c *capturer) start(start string) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		if err != nil {
-			return err
-		}
 		at = join(at, name)
+		if err != nil {
+			return named(at, err)
+		}
 		if !more {
 			return c.path(at, dir, info)
 		}
 		if !info.IsDir() {
 			return nil
 		}
-		if dir, err = openDir(dir, info); err != nil {
+		if dir, err = openDir(at, dir, info); err != nil {
 			return err
 		}
 		defer dir.Close()
@@ -142,21 +142,36 @@ func (c *capturer) start(start string) error {
 	return nil
 }
 
-// openDir opens the folder that info describes, in dir. The check holds a symlink off that took its place in between.
-func openDir(dir *os.Root, info fs.FileInfo) (*os.Root, error) {
+// openDir opens the folder that info describes, in dir and at the path at. The check holds a symlink off that took its place in between.
+func openDir(at string, dir *os.Root, info fs.FileInfo) (*os.Root, error) {
+	if info.Mode()&0o500 != 0o500 {
+		if err := dir.Chmod(info.Name(), 0o700); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return nil, named(at, err)
+		}
+	}
 	sub, err := dir.OpenRoot(info.Name())
 	if err != nil {
-		return nil, err
+		return nil, named(at, err)
 	}
 	now, err := sub.Lstat(".")
 	if err == nil && !os.SameFile(info, now) {
-		err = &fs.PathError{Op: "open", Path: sub.Name(), Err: errors.New("it was replaced while it was read")}
+		err = errReplaced
 	}
 	if err != nil {
 		sub.Close()
-		return nil, err
+		return nil, named(at, err)
 	}
 	return sub, nil
+}
+
+var errReplaced = errors.New("it was replaced while it was read")
+
+// named is an error of the path at, whatever that was called when it was met.
+func named(at string, err error) error {
+	if inner, ok := errors.AsType[*fs.PathError](err); ok {
+		return &fs.PathError{Op: inner.Op, Path: at, Err: inner.Err}
+	}
+	return &fs.PathError{Op: "capture", Path: at, Err: err}
 }
 
 // folder captures what is taken in dir, which is at the path at.
@@ -166,12 +181,12 @@ func (c *capturer) folder(at string, dir *os.Root) error {
 	}
 	f, err := dir.Open(".")
 	if err != nil {
-		return err
+		return named(at, err)
 	}
 	entries, err := f.ReadDir(-1)
 	f.Close()
 	if err != nil {
-		return err
+		return named(at, err)
 	}
 	for _, e := range entries {
 		p := join(at, e.Name())
@@ -181,7 +196,7 @@ func (c *capturer) folder(at string, dir *os.Root) error {
 		}
 		info, err := dir.Lstat(e.Name())
 		if err != nil {
-			return err
+			return named(p, err)
 		}
 		if err := c.path(p, dir, info); err != nil {
 			return err
@@ -239,7 +254,7 @@ func (c *capturer) directory(at string, dir *os.Root, info fs.FileInfo, taken bo
 	if c.globs.Below(at) == None {
 		return nil
 	}
-	sub, err := openDir(dir, info)
+	sub, err := openDir(at, dir, info)
 	if err != nil {
 		return err
 	}
@@ -250,10 +265,13 @@ func (c *capturer) directory(at string, dir *os.Root, info fs.FileInfo, taken bo
 func (c *capturer) symlink(at string, dir *os.Root, info fs.FileInfo) error {
 	target, err := dir.Readlink(info.Name())
 	if err != nil {
-		return err
+		return named(at, err)
 	}
 	if reason := badTarget(target); reason != "" {
 		return &RefusedError{Path: at, Reason: reason}
+	}
+	if isAbsolute(target) {
+		return &RefusedError{Path: at, Reason: fmt.Sprintf("is a symlink to %q, which is an absolute path: one that is relative leads to the same place wherever the output is", target)}
 	}
 	if !c.staysInside(at, target) {
 		return &RefusedError{Path: at, Reason: fmt.Sprintf("is a symlink to %q, which is outside of the workspace", target)}
@@ -262,13 +280,14 @@ func (c *capturer) symlink(at string, dir *os.Root, info fs.FileInfo) error {
 	return c.add(Mount{Path: at, Entry: Entry{Kind: KindSymlink, Target: filepath.ToSlash(target)}})
 }
 
-// staysInside tells whether the symlink at leads to a place in the workspace, be there something or not: both as it is written, and
+func isAbsolute(target string) bool {
+	return path.IsAbs(filepath.ToSlash(target)) || filepath.IsAbs(target) || filepath.VolumeName(target) != ""
+}
+
+// staysInside tells whether the relative symlink at leads to a place in the workspace, be there something or not: both as it is written, and
 // as it is once symlinks on the way are followed, which os.Root does and refuses to leave.
 func (c *capturer) staysInside(at, target string) bool {
 	slashed := filepath.ToSlash(target)
-	if path.IsAbs(slashed) || filepath.IsAbs(target) || filepath.VolumeName(target) != "" {
-		return false
-	}
 	if to := path.Join(parent(at), slashed); to == ".." || strings.HasPrefix(to, "../") {
 		return false
 	}
@@ -281,10 +300,15 @@ func (c *capturer) file(at string, dir *os.Root, info fs.FileInfo) error {
 		return &TooLargeError{c.most}
 	}
 	c.size += info.Size()
+	if info.Mode()&0o400 == 0 {
+		if err := dir.Chmod(info.Name(), 0o600); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return named(at, err)
+		}
+	}
 	// The folder may be closed when the worker comes to the file: it is opened here.
 	f, err := dir.OpenFile(info.Name(), os.O_RDONLY|nonBlocking, 0)
 	if err != nil {
-		return err
+		return named(at, err)
 	}
 	c.match(at)
 	c.group.Go(func() error {
@@ -294,7 +318,7 @@ func (c *capturer) file(at string, dir *os.Root, info fs.FileInfo) error {
 			return err
 		}
 		if !os.SameFile(info, now) {
-			return &fs.PathError{Op: "open", Path: at, Err: errors.New("it was replaced while it was read")}
+			return named(at, errReplaced)
 		}
 		d, err := c.store.Put(c.ctx, f)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/towpath/towpath/internal/cas"
 	"github.com/towpath/towpath/internal/digest"
 	"github.com/towpath/towpath/internal/sandbox"
 )
@@ -33,6 +34,10 @@ func (e *Executor) isolate(want string) error {
 		e.sandbox, e.isolation = box, Sandbox
 		return nil
 	}
+	if want == "" && cas.IsReadOnly(e.work.unusable) {
+		e.asFilled(box)
+		return nil
+	}
 	err := e.try(box)
 	if err == nil {
 		e.sandbox, e.isolation = box, Sandbox
@@ -45,6 +50,20 @@ func (e *Executor) isolate(want string) error {
 		return fmt.Errorf("make a sandbox: %w", err)
 	}
 	return nil
+}
+
+// asFilled picks, for a folder that may only be read, the isolation of who filled it. There is no room to try a sandbox, or to run anything: what
+// is cached can be found, and its keys tell the isolation.
+func (e *Executor) asFilled(box *sandbox.Sandbox) {
+	if _, err := os.Lstat(e.provenFile()); err == nil {
+		e.sandbox, e.isolation = box, Sandbox
+		return
+	}
+	_ = box.Close() // there is nothing in it
+	e.work.owner, e.work.overlay = -1, false
+	e.refused = &sandbox.RefusedError{
+		Why: "the cache may only be read, and was not filled from sandboxes", Remedy: "name another cache with --cache-dir or TOW_CACHE_DIR", Err: e.work.unusable,
+	}
 }
 
 // try makes a sandbox in which nothing is run.

@@ -40,7 +40,7 @@ func TestWords(t *testing.T) {
 		{Bytes(1024), "1.0 KiB"},
 		{Bytes(120 << 20), "120 MiB"},
 		{Bytes(1<<20 - 1), "1.0 MiB"},
-		{Command([]string{"sh", "-c", "echo 'a'\nrm", "", "x=1"}), `sh -c 'echo '\''a'\'' …`},
+		{Command([]string{"sh", "-c", "echo 'a'\nrm", "", "x=1"}), `sh -c 'echo '\''a'\'' …' '' x=1`},
 		{Command([]string{"tow", "test[0]", ""}), `tow 'test[0]' ''`},
 		{List([]string{"a", "b", "c"}, 2), "a, b … and 1 more"},
 		{Count(1, "stage") + Count(0, "stage"), "1 stage0 stages"},

@@ -59,9 +59,9 @@ func List(names []string, limit int) string {
 	return OneLine(strings.Join(names[:limit], ", ")) + fmt.Sprintf(" … and %d more", rest)
 }
 
-// Command writes a command as one would type it into a shell. A command that spans lines is cut after the first.
+// Command writes a command in one line: as one would type it into a shell unless it has lines of its own.
 func Command(args []string) string {
-	return OneLine(quote.Words(args...))
+	return OneLine(quote.Line(args...))
 }
 
 // Reasons writes why a stage has to run, at most limit of its causes; 0 stands for all of them.
