@@ -264,7 +264,10 @@ func (w *workspace) add(ctx context.Context, builder *tree.Builder, store cas.St
 		to := path.Join(path.Dir(p), f.target)
 		leads, rerr := w.resolve(path.Join(workDir, p), true)
 		outside := rerr == nil && leads != workDir && !strings.HasPrefix(leads, workDir+"/")
-		if path.IsAbs(f.target) || to == ".." || strings.HasPrefix(to, "../") || outside {
+		if path.IsAbs(f.target) {
+			return &executor.OutputError{Path: p, Err: fmt.Errorf("is a symlink to %q, which is an absolute path", f.target)}
+		}
+		if to == ".." || strings.HasPrefix(to, "../") || outside {
 			return &executor.OutputError{Path: p, Err: fmt.Errorf("is a symlink to %q, which is outside of the workspace", f.target)}
 		}
 		err = builder.Symlink(p, f.target)
