@@ -44,7 +44,7 @@ func outputs() []attempt {
 	out := []string{"out"}
 	outAndBelow := []string{"out", "out/**"}
 	all := []attempt{
-		{name: "hand on a link to an absolute path", sh: `ln -s /etc/passwd out`, fails: `outside of the workspace`},
+		{name: "hand on a link to an absolute path", sh: `ln -s /etc/passwd out`, fails: `is an absolute path`},
 		{name: "hand on a link that leads up", sh: `ln -s ../../etc/passwd out`, fails: `outside of the workspace`},
 		{name: "hand on a folder with a link that leads out", sh: `mkdir -p out/a; ln -s ../../.. out/a/b`, fails: `outside of the workspace`},
 		{name: "hand on a chain of links that leads out", sh: `mkdir -p out/d; ln -s / away; ln -s ../away/etc/passwd out/l`, fails: `outside of the workspace`},
@@ -55,7 +55,7 @@ func outputs() []attempt {
 		}},
 		{name: "put a link into the place of an output folder", outputs: outAndBelow, sh: `mkdir out; echo x >out/f
 (setsid sh -c 'exec >/dev/null 2>&1 </dev/null; while :; do mv out kept; ln -s /etc out; rm out; mv kept out; done' &)
-while ! test -L out; do :; done; exit 0`, fails: "^$|outside of the workspace|replaced"},
+while ! test -L out; do :; done; exit 0`, fails: "^$|is an absolute path|outside of the workspace|replaced"},
 		{name: "change an output while it is captured", outputs: out, sh: `head -c 5000000 /dev/zero >out
 (setsid sh -c 'exec >/dev/null 2>&1 </dev/null; while :; do echo x >>out; done' &) ; exit 0`, outside: func(t *testing.T, m *machine, o outcome) {
 			if len(o.Entries) != 1 || int64(len(m.content(t, o.Entries[0]))) != o.Entries[0].Digest.Size {
@@ -98,7 +98,7 @@ while ! test -L out; do :; done; exit 0`, fails: "^$|outside of the workspace|re
 		{name: "hand on a name that is not UTF-8", sh: `mkdir out; touch "$(printf 'out/\377')"`, fails: `UTF-8`},
 		{name: "hand on a name with a newline", sh: `mkdir out; touch "$(printf 'out/a\nb')"`, outside: next(`ls -b out`, "a\\nb\n")},
 		{name: "hand on a very deep folder", sh: `mkdir out; cd out; i=0; while [ $i -lt 2000 ]; do mkdir d && cd d || exit 1; i=$((i+1)); done`, fails: "deeper than"},
-		{name: "hand on what it may not read", sh: `echo x >out; chmod 0 out`, fails: "^$|permission denied"},
+		{name: "hand on what it may not read", sh: `mkdir out; echo x >out/f; chmod 0 out/f out`, outside: next("cat out/f", "x\n")},
 		{name: "hand on an output by a long name", sh: `n=$(printf %0255d 0); echo x >$n; mv $n out; ls`, outside: next("cat out", "x\n")},
 		{name: "hand on a hole", sh: `truncate -s 64M out`, outside: func(t *testing.T, _ *machine, o outcome) {
 			if len(o.Entries) != 1 || o.Entries[0].Digest.Size != 64<<20 {
