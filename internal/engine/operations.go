@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"sync"
+	"syscall"
 	"unicode/utf8"
 
 	"github.com/towpath/towpath/internal/cas"
@@ -179,13 +180,28 @@ func wireError(method string, err error) error {
 	case errors.As(err, &conflict), errors.As(err, &invalid):
 		code = protocol.CodeInvalid
 	case errors.As(err, &command):
-		code, hint = protocol.CodeNotFound, hintCommand
+		code, hint = protocol.CodeNotFound, commandHint(command)
 	case errors.As(err, &output):
 		code = protocol.CodeStepFailed
 	case errors.As(err, &missing), errors.As(err, &corrupt), errors.As(err, &blobGone):
 		code, hint = protocol.CodeInternal, "the store has lost or damaged it: run again, and the stage that made it runs again"
 	}
 	return &protocol.Error{Code: code, Message: method + ": " + err.Error(), Hint: hint}
+}
+
+// commandHint says what to do where a program cannot be started.
+func commandHint(e *executor.CommandNotFoundError) string {
+	switch {
+	case errors.Is(e.Err, syscall.E2BIG):
+		return "the system takes no arguments and variables that are so long together: hand them over in a file"
+	case errors.Is(e.Err, fs.ErrPermission):
+		return "a program has to be a file that is executable (chmod +x), in a folder that everybody may enter"
+	case !errors.Is(e.Err, fs.ErrNotExist):
+		return ""
+	case e.Image:
+		return "with an image as its root a step sees the programs of the image, its inputs, and the tools that its stage was given"
+	}
+	return hintCommand
 }
 
 // hintCommand says what a step can run.

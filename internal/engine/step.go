@@ -273,6 +273,9 @@ func (s *step) lacks(missing []string) *protocol.Error {
 	if s.p.Cwd != "" && !strings.HasPrefix(missing[0], s.p.Cwd+"/") {
 		hint += fmt.Sprintf(", not to its cwd: did you mean %s?", path.Join(s.p.Cwd, missing[0]))
 	}
+	if strings.Contains(message, " matches ") {
+		hint += `; *, ?, [ and { make an output a glob, and \ before one of them takes it as it is`
+	}
 	s.c.writeLog("(" + message + ")\n")
 	return &protocol.Error{
 		Code: protocol.CodeStepFailed, Message: message, Hint: hint, Step: &protocol.StepFailure{ExitCode: 0, Args: s.p.Args},

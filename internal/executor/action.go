@@ -196,6 +196,9 @@ func (c Command) check() error {
 		return &InvalidError{"cwd", fmt.Sprintf("%q is not a path below the workspace", c.Cwd)}
 	}
 	for _, output := range c.Outputs {
+		if cleanOutput(output) == "." || output == "./" {
+			return &InvalidError{"outputs", fmt.Sprintf("%q is the workspace itself: ** takes everything in it", output)}
+		}
 		if !isInside(cleanOutput(output)) || strings.HasPrefix(output, "!") {
 			return &InvalidError{"outputs", fmt.Sprintf("%q is not a path below the workspace", output)}
 		}

@@ -26,6 +26,8 @@ type CommandNotFoundError struct {
 	Path string
 	// Interpreter is what the first line of Name, which is there, names as its interpreter, where that is what there is not.
 	Interpreter string
+	// Image tells that it was looked for in Command.Root.
+	Image bool
 	// Err tells more where there was something: permission denied, wrong format. It is fs.ErrNotExist where there was nothing.
 	Err error
 }

@@ -114,6 +114,9 @@ func overlay(lower, upper, work string) (int, error) {
 		}
 	}
 	if err := unix.FsconfigCreate(fs); err != nil {
+		if isOverlay(upper) {
+			return fail(overlayOnOverlay, err)
+		}
 		return fail("make an overlay"+told(fs), err)
 	}
 	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, private)
@@ -121,6 +124,15 @@ func overlay(lower, upper, work string) (int, error) {
 		return fail("mount an overlay", err)
 	}
 	return fd, nil
+}
+
+// overlayOnOverlay is what cannot be done in most cases.
+const overlayOnOverlay = "make an overlay on an overlay"
+
+// isOverlay tells whether a folder is on a file system that is an overlay itself.
+func isOverlay(dir string) bool {
+	var s unix.Statfs_t
+	return unix.Statfs(dir, &s) == nil && s.Type == unix.OVERLAYFS_SUPER_MAGIC
 }
 
 // told returns what the system has to say about a file system that it does not make.

@@ -33,6 +33,13 @@ func refused(err error) error {
 	if _, ok := errors.AsType[*RefusedError](err); ok || !isRefusal(err) {
 		return err
 	}
+	var setup *SetupError
+	if errors.As(err, &setup) && setup.Op == overlayOnOverlay {
+		return &RefusedError{
+			"the cache folder is on an overlay, as the files of a container are, and no other can be made on that",
+			"name a cache folder on a volume, or on another file system, with --cache-dir or TOW_CACHE_DIR", err,
+		}
+	}
 	for _, setting := range []struct{ path, bad, why, remedy string }{
 		{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1",
 			"AppArmor restricts user namespaces (kernel.apparmor_restrict_unprivileged_userns is 1)",
@@ -48,7 +55,6 @@ func refused(err error) error {
 			return &RefusedError{setting.why, setting.remedy, err}
 		}
 	}
-	var setup *SetupError
 	switch {
 	case errors.Is(err, unix.ENOSYS):
 		return &RefusedError{"the system is too old, or its system calls are filtered", "use Linux 5.12 or later, or a container that may make namespaces", err}

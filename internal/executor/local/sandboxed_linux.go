@@ -194,7 +194,10 @@ func (e *Executor) sandboxError(a executor.Action, spec *sandbox.Spec, err error
 		return &executor.InvalidError{Field: "cwd", Reason: fmt.Sprintf("folder %q cannot be made: %v", a.Cwd, cwd.Err)}
 	case errors.As(err, &exec):
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || isStepsFault(err) {
-			notFound := &executor.CommandNotFoundError{Name: a.Args[0], Interpreter: interpreterInSandbox(spec), Err: exec.Err}
+			notFound := &executor.CommandNotFoundError{Name: a.Args[0], Image: !a.Root.IsZero(), Err: exec.Err}
+			if errors.Is(err, fs.ErrNotExist) {
+				notFound.Interpreter = interpreterInSandbox(spec)
+			}
 			if !strings.Contains(a.Args[0], "/") {
 				notFound.Path, _ = a.Lookup("PATH")
 			}
