@@ -90,7 +90,12 @@ func clean(work string) error {
 // overlay returns a mount of lower with the changes in upper. Folders are handed over by number: their names may be too long, and mean
 // something to the overlay.
 func overlay(lower, upper, work string) (int, error) {
-	fail := func(what string, err error) (int, error) { return -1, &SetupError{what, err} }
+	fail := func(what string, err error) (int, error) {
+		if strings.HasPrefix(what, "make an overlay") && isOverlay(upper) {
+			what = overlayOnOverlay
+		}
+		return -1, &SetupError{what, err}
+	}
 	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return fail("make an overlay", err)
@@ -114,9 +119,6 @@ func overlay(lower, upper, work string) (int, error) {
 		}
 	}
 	if err := unix.FsconfigCreate(fs); err != nil {
-		if isOverlay(upper) {
-			return fail(overlayOnOverlay, err)
-		}
 		return fail("make an overlay"+told(fs), err)
 	}
 	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, private)
