@@ -12,7 +12,7 @@ func diskHint(err error) string {
 		return disk.Hint()
 	}
 	if cas.IsFull(err) {
-		return "free space on the disk that the message names"
+		return "free space or run `tow cache gc`, which helps where what is full is the disk of the cache; nothing is lost"
 	}
 	return ""
 }
