@@ -24,11 +24,17 @@ func (r *run) call(ctx context.Context, n *node) answer {
 	reasons := n.probed.reasons
 	r.rec.emit(event.StageStarted{Stage: n.name, Key: n.keyText(), Reasons: reasons})
 	a.value, a.failure = r.callMending(ctx, n)
-	if errors.Is(a.failure, context.Canceled) && ctx.Err() != nil {
-		a.failure = context.Cause(ctx)
-	}
+	a.failure = causeOf(ctx, a.failure)
 	a.duration = r.e.c.Now().Sub(n.began)
 	return a
+}
+
+// causeOf returns why ctx was cancelled where err is no more than that it was, so that what was stopped is not told as a failure.
+func causeOf(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 func (r *run) callFunction(ctx context.Context, n *node, g given) (json.RawMessage, error) {

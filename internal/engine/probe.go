@@ -43,6 +43,7 @@ func (r *run) probe(ctx context.Context, n *node) answer {
 			return a
 		}
 		a.probed, a.failure = r.e.lookUp(ctx, n, in, r.p, r.present, r.reasons, r.q.NoCache)
+		a.failure = causeOf(ctx, a.failure)
 		a.probed.inputs, a.probed.at = in, at
 		// What it was looked up with may have been made again meanwhile.
 		if a.failure != nil || a.probed.hit == nil || r.settle(n, a.probed.given) {
