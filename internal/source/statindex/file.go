@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 )
 
@@ -30,6 +29,7 @@ func Open(path string) *Index {
 	if path == "" {
 		return x
 	}
+	sweep(path)
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return x
@@ -153,28 +153,27 @@ func (x *Index) Save() (err error) {
 	return nil
 }
 
-func (x *Index) write(table []byte, sections [][]byte) (err error) {
+func (x *Index) write(table []byte, sections [][]byte) error {
 	// It is not synced: what a crash leaves behind does not fit its checksums and is taken for an empty index.
-	tmp, err := os.CreateTemp(filepath.Dir(x.path), filepath.Base(x.path)+".tmp-*")
-	if err != nil {
+	tmp, err := createTemp(x.path)
+	if err != nil || tmp == nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(tmp.Name()))
-		}
-	}()
 	head := append(make([]byte, 0, headerSize), magic...)
 	head = binary.LittleEndian.AppendUint32(head, uint32(len(table)))
 	head = binary.LittleEndian.AppendUint32(head, checksum(table))
 	w := bufio.NewWriterSize(tmp, 1<<20)
 	for _, b := range append([][]byte{head, table}, sections...) {
 		if _, err := w.Write(b); err != nil {
-			return errors.Join(err, tmp.Close())
+			return errors.Join(err, tmp.Close(), os.Remove(tmp.Name()))
 		}
 	}
-	if err := errors.Join(w.Flush(), tmp.Close()); err != nil {
-		return err
+	if err := errors.Join(w.Flush(), publish(tmp, x.path)); err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
 	}
-	return os.Rename(tmp.Name(), x.path)
+	return nil
 }
+
+// tempName names the file in which the index at path is written before it gets its name. There is one, so that what a killed process has
+// left of it is found.
+func tempName(path string) string { return path + ".tmp" }

@@ -302,3 +302,16 @@ func walk(s *section) {
 	}
 	s.whole()
 }
+
+// TestKilledWhileSaving holds that what a process has left that was killed while it saved is gone with the next Open.
+func TestKilledWhileSaving(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "index")
+	if err := os.WriteFile(path+".tmp", []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	Open(path)
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("left are %v, %v", entries, err)
+	}
+}
