@@ -105,7 +105,7 @@ while ! test -L out; do :; done; exit 0`, fails: "^$|is an absolute path|outside
 				t.Errorf("captured was %v", o.Entries)
 			}
 		}},
-		{name: "hand on a file of the toolchain by a link", sh: `ln -s /usr/bin/env out`, fails: "outside of the workspace"},
+		{name: "hand on a file of the toolchain by a link", sh: `ln -s /usr/bin/env out`, fails: "which is an absolute path"},
 		{name: "name an output above the workspace", sh: `mkdir out; ln -s .. out/up`, outputs: []string{"out/up/etc/passwd"}, outside: func(t *testing.T, _ *machine, o outcome) {
 			if len(o.Entries) != 0 || strings.Join(o.Missing, " ") != "out/up/etc/passwd" {
 				t.Errorf("captured was %+v", o.Entries)
