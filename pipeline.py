@@ -125,11 +125,13 @@ async def go_test(
     code: Directory = CODE, modules: Directory = out(go_modules), cache: Directory = out(go_cache)
 ) -> TestReport:
     """Run the tests of the engine and of the Go SDK with the race detector."""
+    # What makes sandboxes or gives files to other users may do less inside of a sandbox: `make test` tests it outside.
+    machine = "/internal/(sandbox|checkout|executor/local(/escapetest)?)$"
     done = await _go(
-        *("test", "-race", "-json", "./..."),
+        *("test", "-race", "-json"),
         tree=code,
         mounts={"go/modules": modules, "go/cache": cache},
-        wrapper=("sh", "-c", '"$@" >events.jsonl', "sh"),
+        wrapper=("sh", "-c", 'all=$("$1" list ./...) && "$@" $(echo "$all" | grep -vE "$0") >events.jsonl', machine),
         env={"TOW_PYTHON": await tool(sys.executable)},
         outputs=("src/events.jsonl",),
         ok=(0, 1),
@@ -448,6 +450,10 @@ def _behind(path: str) -> str:
     return max(found, key=lambda found: (len(found), found), default=path)
 
 
+MAX_OUTPUT = 64 << 10
+"""How many characters of what a failed test printed are kept."""
+
+
 @dataclass(frozen=True)
 class Test:
     """A test in Go, or a package that failed by itself."""
@@ -462,18 +468,21 @@ class Test:
 def _tests(events: str) -> list[Test]:
     """Read what `go test -json` prints."""
     tests: list[Test] = []
-    output: dict[tuple[str, str], str] = {}
+    output: dict[tuple[str, str], list[str]] = {}
     failed: set[str] = set()
     for event in map(json.loads, events.splitlines()):
         package, name, action = event.get("Package", ""), event.get("Test", ""), event["Action"]
         if action == "output":
-            output[package, name] = output.get((package, name), "") + event["Output"]
+            output.setdefault((package, name), []).append(event["Output"])
         elif action == "build-output":
-            output[event["ImportPath"], ""] = output.get((event["ImportPath"], ""), "") + event["Output"]
-        elif action in ("fail", "skip", "pass") and (name or (action == "fail" and package not in failed)):
+            output.setdefault((event["ImportPath"], ""), []).append(event["Output"])
+        elif action in ("fail", "skip", "pass"):
+            lines = output.pop((event.get("FailedBuild", ""), ""), []) + output.pop((package, name), [])
+            if not name and (action != "fail" or package in failed):
+                continue
             if action == "fail":
                 failed.add(package)
-            text = output.get((event.get("FailedBuild", ""), ""), "") + output.get((package, name), "")
+            text = "".join(lines)[-MAX_OUTPUT:] if action == "fail" else ""
             tests.append(Test(package, name, action, event.get("Elapsed", 0), text))
     return tests
 
