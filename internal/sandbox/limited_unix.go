@@ -162,7 +162,7 @@ func (r *limitedRequest) become() (op string, err error) {
 		if err != unix.ETXTBSY {
 			break
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // no event tells that another process has let go of the program
 	}
 	return "", err
 }

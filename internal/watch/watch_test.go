@@ -177,7 +177,7 @@ func TestBurstsBecomeOneChange(t *testing.T) {
 		}
 		go func() {
 			for _, name := range []string{"a", "no", "b", "a"} {
-				time.Sleep(p.quiet / 2)
+				time.Sleep(p.quiet / 2) // of the bubble's clock: no time passes
 				events <- fsnotify.Event{Name: name, Op: fsnotify.Write}
 			}
 		}()
@@ -193,7 +193,7 @@ func TestBurstsBecomeOneChange(t *testing.T) {
 					return
 				case events <- fsnotify.Event{Name: fmt.Sprint(i), Op: fsnotify.Write}:
 				}
-				time.Sleep(p.quiet / 2)
+				time.Sleep(p.quiet / 2) // of the bubble's clock: no time passes
 			}
 		}()
 		if c, took := collect(); len(c.Paths) != p.named || !c.Lost || took != p.longest {
